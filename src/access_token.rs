@@ -1,0 +1,226 @@
+//! What a handler receives: the verified access token.
+
+use std::{fmt, sync::Arc};
+
+use http::Extensions;
+use serde::de::Deserialize;
+
+use crate::{
+    rejection::{Rejection, RejectionKind},
+    role::Role,
+    scope::ScopeRequirement,
+    time::UnixTime,
+};
+
+/// A verified access token: who calls, on whose behalf, and what for.
+///
+/// One exists only where every check has passed; there is no other way to make one. It is found in
+/// the request's extensions, or taken as an argument by axum handlers (feature `axum`), and is
+/// cheap to clone. The token itself, as it was sent, is not kept.
+///
+/// ```
+/// use portcullis::{AccessToken, Rejection, Role, ScopeRequirement};
+///
+/// fn may_delete(token: &AccessToken) -> Result<(), Rejection> {
+///     token.require_scope(&ScopeRequirement::all_of(["orders:delete"]).expect("a scope"))?;
+///     token.require_role(Role::Write)
+/// }
+/// ```
+#[derive(Clone)]
+pub struct AccessToken(Arc<Verified>);
+
+/// The claims of a token, after every check.
+pub(crate) struct Verified {
+    pub(crate) issuer: Arc<str>,
+    pub(crate) subject: String,
+    pub(crate) client_id: Option<String>,
+    pub(crate) user_id: Option<String>,
+    pub(crate) token_id: Option<String>,
+    pub(crate) scope: Vec<String>,
+    pub(crate) groups: Vec<String>,
+    pub(crate) role: Option<Role>,
+    pub(crate) issued_at: Option<UnixTime>,
+    pub(crate) expires_at: UnixTime,
+    pub(crate) json: String,
+}
+
+/// Marks a request that was let through without a token, in the optional mode.
+#[derive(Clone, Copy)]
+pub(crate) struct Anonymous;
+
+impl AccessToken {
+    pub(crate) fn new(verified: Verified) -> Self {
+        Self(Arc::new(verified))
+    }
+
+    /// The token that the [`AuthenticateLayer`](crate::AuthenticateLayer) left in a request's
+    /// extensions.
+    ///
+    /// # Errors
+    ///
+    /// [`RejectionKind::TokenMissing`] if the request was let through without one, in the optional
+    /// mode; [`RejectionKind::LayerMissing`] if there is no such layer outside.
+    pub fn from_extensions(extensions: &Extensions) -> Result<&Self, Rejection> {
+        extensions.get().ok_or_else(|| {
+            let is_anonymous = extensions.get::<Anonymous>().is_some();
+            Rejection::from(if is_anonymous {
+                RejectionKind::TokenMissing
+            } else {
+                RejectionKind::LayerMissing
+            })
+        })
+    }
+
+    /// Leaves `admitted` in a request's extensions, in place of what may have been there.
+    pub(crate) fn into_extensions(admitted: Option<Self>, extensions: &mut Extensions) {
+        let role = admitted.as_ref().and_then(Self::role);
+        match admitted {
+            Some(token) => {
+                extensions.insert(token);
+            }
+            None => {
+                extensions.remove::<Self>();
+                extensions.insert(Anonymous);
+            }
+        }
+        match role {
+            Some(role) => {
+                extensions.insert(role);
+            }
+            None => {
+                extensions.remove::<Role>();
+            }
+        }
+    }
+
+    /// Who the token is about (`sub`). Unique within its [issuer](Self::issuer) only. For a token
+    /// that a client obtained for itself this names the client.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.0.subject
+    }
+
+    /// Which authorization server issued it (`iss`).
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.0.issuer
+    }
+
+    /// The client it was issued to (`client_id`, or Okta's `cid`).
+    #[must_use]
+    pub fn client_id(&self) -> Option<&str> {
+        self.0.client_id.as_deref()
+    }
+
+    /// Okta's `uid`: the id of the user. Absent from tokens that a client obtained for itself.
+    #[must_use]
+    pub fn user_id(&self) -> Option<&str> {
+        self.0.user_id.as_deref()
+    }
+
+    /// The id of the token (`jti`).
+    #[must_use]
+    pub fn token_id(&self) -> Option<&str> {
+        self.0.token_id.as_deref()
+    }
+
+    /// The scope tokens that were granted (`scope`, or Okta's `scp`), each once.
+    pub fn scopes(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
+        self.0.scope.iter().map(String::as_str)
+    }
+
+    /// Whether this scope token was granted; compared exactly.
+    #[must_use]
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.scopes().any(|granted| granted == scope)
+    }
+
+    /// The groups, from the claim that the authorization server is configured with.
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
+        self.0.groups.iter().map(String::as_str)
+    }
+
+    /// What the groups amount to; `None` is no role at all.
+    #[must_use]
+    pub fn role(&self) -> Option<Role> {
+        self.0.role
+    }
+
+    /// When it was issued (`iat`).
+    #[must_use]
+    pub fn issued_at(&self) -> Option<UnixTime> {
+        self.0.issued_at
+    }
+
+    /// When it expires (`exp`), without leeway. Requests are refused from then on, plus leeway; a
+    /// stream that is already open is not cut.
+    #[must_use]
+    pub fn expires_at(&self) -> UnixTime {
+        self.0.expires_at
+    }
+
+    /// All claims, as a type of yours; borrowed strings are allowed.
+    ///
+    /// The claims were signed by the issuer. Only those named in the
+    /// [list of checks](crate#what-is-checked) were checked beyond that.
+    ///
+    /// ```
+    /// use portcullis::AccessToken;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Claims {
+    ///     department: String,
+    /// }
+    ///
+    /// fn department(token: &AccessToken) -> Option<String> {
+    ///     token.claims_as::<Claims>().ok().map(|claims| claims.department)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the claims do not have the shape of `T`.
+    pub fn claims_as<'t, T: Deserialize<'t>>(&'t self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(&self.0.json)
+    }
+
+    /// Passes if the token has the scope that is needed.
+    ///
+    /// # Errors
+    ///
+    /// [`RejectionKind::ScopeInsufficient`], which names the scope in its challenge.
+    pub fn require_scope(&self, requirement: &ScopeRequirement) -> Result<(), Rejection> {
+        if requirement.is_satisfied_by(self.scopes()) {
+            Ok(())
+        } else {
+            Err(Rejection::scope_insufficient(requirement.challenge().clone())
+                .with_subject(self.subject()))
+        }
+    }
+
+    /// Passes if the token's role is at least `role`.
+    ///
+    /// # Errors
+    ///
+    /// [`RejectionKind::RoleInsufficient`].
+    pub fn require_role(&self, role: Role) -> Result<(), Rejection> {
+        if self.role() >= Some(role) {
+            Ok(())
+        } else {
+            Err(Rejection::from(RejectionKind::RoleInsufficient).with_subject(self.subject()))
+        }
+    }
+}
+
+/// Who, whence and until when; neither the token nor its other claims.
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessToken")
+            .field("issuer", &self.0.issuer)
+            .field("subject", &self.0.subject)
+            .field("client_id", &self.0.client_id)
+            .field("role", &self.0.role)
+            .field("expires_at", &self.0.expires_at)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,122 @@
+//! The operator's mistakes, found when the configuration is built and never at request time.
+
+use std::fmt;
+
+/// A mistake in the configuration.
+///
+/// Each says what was found and what to write instead. Nothing secret is ever in one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The Okta domain is the placeholder of a guide.
+    #[error(
+        "Okta domain {found:?} is a placeholder: write the domain of your Okta org, such as \"company.okta.com\""
+    )]
+    PlaceholderDomain {
+        /// As configured.
+        found: String,
+    },
+    /// The Okta domain is that of the admin console, which issues no tokens.
+    #[error(
+        "Okta domain {found:?} is the admin console's: write it without \"-admin\", {expected:?}"
+    )]
+    AdminDomain {
+        /// As configured.
+        found: String,
+        /// What to write instead.
+        expected: String,
+    },
+    /// The Okta domain is neither a domain nor an origin.
+    #[error(
+        "Okta domain {found:?} {problem}: write a domain such as \"company.okta.com\", or an origin such as \"https://company.okta.com\""
+    )]
+    InvalidDomain {
+        /// As configured.
+        found: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The id of an Okta custom authorization server has characters that no id has.
+    #[error(
+        "Okta authorization server id {found:?} is not an id: write the last part of its issuer, such as \"default\" or \"aus9o8wzkhckw9TLa0h7z\""
+    )]
+    InvalidAuthorizationServerId {
+        /// As configured.
+        found: String,
+    },
+    /// An issuer is not a URL that tokens can be trusted from.
+    #[error("issuer {found:?} {problem}: write the exact `iss` of its tokens, an https URL")]
+    InvalidIssuer {
+        /// As configured.
+        found: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The URL of a key set is not one that keys can be trusted from.
+    #[error("key set URL {found:?} {problem}: write an https URL")]
+    InvalidJwksUri {
+        /// As configured.
+        found: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Two authorization servers, or one twice, claim the same issuer.
+    #[error("issuer {issuer:?} is configured twice: trust each issuer once")]
+    DuplicateIssuer {
+        /// The issuer.
+        issuer: String,
+    },
+    /// Nobody is trusted.
+    #[error("no authorization server is trusted: add one with `trust`")]
+    NoAuthorizationServer,
+    /// An audience is empty.
+    #[error("the audience for issuer {issuer:?} is empty: write the `aud` that its tokens for this API carry")]
+    EmptyAudience {
+        /// The issuer.
+        issuer: String,
+    },
+    /// The list of algorithms is empty, or has one that this build lacks.
+    #[error("the algorithms for issuer {issuer:?} {problem}")]
+    InvalidAlgorithms {
+        /// The issuer.
+        issuer: String,
+        /// What is wrong with them.
+        problem: &'static str,
+    },
+    /// A claim path names nothing.
+    #[error("the groups claim for issuer {issuer:?} is empty: write the name of the claim, such as \"groups\"")]
+    EmptyClaimPath {
+        /// The issuer.
+        issuer: String,
+    },
+    /// A required scope is not a scope token of RFC 6749 §3.3, or there is none.
+    #[error("scope {found:?} is not a scope token: write one or more, each without spaces or quotes")]
+    InvalidScope {
+        /// As configured.
+        found: String,
+    },
+    /// A number or a duration is outside of what makes sense.
+    #[error("{setting} is {found}: write {expected}")]
+    OutOfRange {
+        /// Which setting.
+        setting: &'static str,
+        /// As configured.
+        found: String,
+        /// What makes sense.
+        expected: &'static str,
+    },
+}
+
+impl ConfigError {
+    pub(crate) fn out_of_range(
+        setting: &'static str,
+        found: impl fmt::Debug,
+        expected: &'static str,
+    ) -> Self {
+        Self::OutOfRange {
+            setting,
+            found: format!("{found:?}"),
+            expected,
+        }
+    }
+}

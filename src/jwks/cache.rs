@@ -1,0 +1,370 @@
+//! The keys of one authorization server, and the task that fetches them.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use arc_swap::{ArcSwapOption, Guard};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+};
+
+use super::{
+    fetch::{self, Failed, HttpClient, Reply},
+    snapshot::{Freshness, Snapshot},
+    state::{Answer, Changes, KeyStatus, Outcome, Plan, State, Want},
+};
+use crate::{
+    audit::{Audit, Event, FetchFailure, KeyFetch, KeysChanged, Outage, Recovery},
+    authorization_server::AuthorizationServer,
+    resource_server::ResourceServer,
+    time::{Clock, Moment},
+    verify::KeySet,
+};
+
+/// The keys of one authorization server.
+///
+/// One task, the driver, makes all fetches, so that there is never more than one, and no client
+/// that hangs up can cancel it. It starts with the first request, ends with the cache, and is
+/// started again by the next request if its runtime was shut down.
+pub(crate) struct KeyCache(Arc<Shared>);
+
+struct Shared {
+    resource_server: ResourceServer,
+    index: usize,
+    clock: Clock,
+    client: HttpClient,
+    audit: Audit,
+    state: Mutex<State>,
+    /// What `state` holds, for readers that take no lock.
+    snapshot: ArcSwapOption<Snapshot>,
+    stale_is_usable: AtomicBool,
+    driver_runs: AtomicBool,
+    /// Tells the driver to look at its plan again.
+    kick: Arc<Notify>,
+    /// Counts completed fetches.
+    completed: watch::Sender<u64>,
+}
+
+/// What waiting for keys came to.
+pub(crate) enum Obtained {
+    Keys(Arc<Snapshot>),
+    Unknown,
+    Unavailable(Duration),
+}
+
+impl KeyCache {
+    pub(crate) fn new(
+        resource_server: ResourceServer,
+        index: usize,
+        clock: Clock,
+        client: HttpClient,
+        audit: Audit,
+    ) -> Option<Self> {
+        let policy = resource_server.authorization_servers().get(index)?.jwks.clone();
+        let state = Mutex::new(State::new(clock.now(), policy));
+        Some(Self(Arc::new(Shared {
+            resource_server,
+            index,
+            clock,
+            client,
+            audit,
+            state,
+            snapshot: ArcSwapOption::empty(),
+            stale_is_usable: AtomicBool::new(false),
+            driver_runs: AtomicBool::new(false),
+            kick: Arc::default(),
+            completed: watch::Sender::new(0),
+        })))
+    }
+
+    /// The keys, if they can be used as they are. Takes no lock and never waits.
+    pub(crate) fn at_hand(&self, now: Moment) -> Guard<Option<Arc<Snapshot>>> {
+        let snapshot = self.0.snapshot.load();
+        let freshness = snapshot.as_ref().map(|snapshot| snapshot.freshness(now));
+        let is_usable = match freshness {
+            Some(Freshness::Fresh) => true,
+            Some(Freshness::Soft) => {
+                self.0.ensure_driver();
+                true
+            }
+            Some(Freshness::Stale) => {
+                self.0.ensure_driver();
+                self.0.stale_is_usable.load(Ordering::Acquire)
+            }
+            Some(Freshness::Dead) | None => false,
+        };
+        if is_usable { snapshot } else { Guard::from_inner(None) }
+    }
+
+    /// What to do for a request whose key is not simply [at hand](Self::at_hand).
+    pub(crate) fn ask(&self, now: Moment, want: Want<'_>) -> Answer {
+        let answer = self.0.lock().ask(now, want);
+        if !self.0.ensure_driver() {
+            return match answer {
+                Answer::Wait(_) => Answer::Unavailable(Duration::ZERO),
+                answer => answer,
+            };
+        }
+        if !matches!(answer, Answer::Use(_)) {
+            self.0.kick.notify_one();
+        }
+        answer
+    }
+
+    /// Waits for keys, at most `limit`.
+    pub(crate) async fn obtain(&self, want: Want<'_>, limit: Duration) -> Obtained {
+        let mut completed = self.0.completed.subscribe();
+        let waiting = async {
+            loop {
+                match self.ask(self.0.clock.now(), want) {
+                    Answer::Use(snapshot) => return Obtained::Keys(snapshot),
+                    Answer::Unknown => return Obtained::Unknown,
+                    Answer::Unavailable(wait) => return Obtained::Unavailable(wait),
+                    Answer::Wait(_) => {}
+                }
+                if completed.changed().await.is_err() {
+                    return Obtained::Unavailable(Duration::ZERO);
+                }
+            }
+        };
+        match tokio::time::timeout(limit, waiting).await {
+            Ok(obtained) => obtained,
+            Err(_) => self.without_answer(want),
+        }
+    }
+
+    /// The server is slow. Keys from before do, if they are not dead and have what is wanted.
+    fn without_answer(&self, want: Want<'_>) -> Obtained {
+        let state = self.0.lock();
+        match state.last_resort(self.0.clock.now()) {
+            Some(snapshot) if want.kid.is_none_or(|kid| snapshot.keys.contains(kid)) => {
+                Obtained::Keys(Arc::clone(snapshot))
+            }
+            _ => Obtained::Unavailable(Duration::ZERO),
+        }
+    }
+
+    /// Gets keys if there are none yet, and waits for them as long as a request would.
+    pub(crate) async fn prefetch(&self) {
+        let now = self.0.clock.now();
+        let want = Want {
+            kid: None,
+            failed_with: None,
+            arrived: now,
+        };
+        if let Answer::Wait(limit) = self.ask(now, want) {
+            self.obtain(want, limit).await;
+        }
+    }
+
+    /// Whether keys are at hand. Starts to get them if nobody has asked before.
+    pub(crate) fn status(&self) -> KeyStatus {
+        let status = {
+            let mut state = self.0.lock();
+            state.want();
+            state.status(self.0.clock.now())
+        };
+        if self.0.ensure_driver() && matches!(status, KeyStatus::Down { .. }) {
+            self.0.kick.notify_one();
+        }
+        status
+    }
+}
+
+impl fmt::Debug for KeyCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let server = self.0.server().map(AuthorizationServer::issuer);
+        f.debug_tuple("KeyCache").field(&server).finish()
+    }
+}
+
+/// Ends the driver, which sleeps without keeping the cache alive.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.kick.notify_one();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn server(&self) -> Option<&AuthorizationServer> {
+        self.resource_server.authorization_servers().get(self.index)
+    }
+
+    /// Starts the driver if it does not run. `false` outside of a Tokio runtime.
+    fn ensure_driver(self: &Arc<Self>) -> bool {
+        if self.driver_runs.load(Ordering::Acquire) {
+            return true;
+        }
+        let Ok(runtime) = Handle::try_current() else {
+            return false;
+        };
+        if !self.driver_runs.swap(true, Ordering::AcqRel) {
+            let running = Running(Arc::downgrade(self));
+            runtime.spawn(drive(running, Arc::clone(&self.kick)));
+        }
+        true
+    }
+
+    async fn fetch(&self, etag: Option<http::HeaderValue>) {
+        let Some(server) = self.server() else { return };
+        let Ok(url) = &server.jwks_uri else { return };
+        let began = self.clock.now();
+        let reply = fetch::fetch(&self.client, url, etag, &server.jwks, began.wall).await;
+        let (outcome, failure) = match reply {
+            Ok(Reply::NotModified { max_age }) => (Outcome::NotModified { max_age }, None),
+            Err(Failed {
+                failure,
+                retry_after,
+            }) => (Outcome::Failed { retry_after }, Some(failure)),
+            Ok(Reply::Body {
+                body,
+                max_age,
+                etag,
+            }) => match KeySet::from_json(&body, server) {
+                Err(_) => (
+                    Outcome::Failed { retry_after: None },
+                    Some(FetchFailure::NotAKeySet),
+                ),
+                Ok(keys) => {
+                    let failure = keys.is_empty().then_some(FetchFailure::NoUsableKey);
+                    (
+                        Outcome::Keys {
+                            keys,
+                            max_age,
+                            etag,
+                        },
+                        failure,
+                    )
+                }
+            },
+        };
+        let left_out = match &outcome {
+            Outcome::Keys { keys, .. } => keys.left_out(),
+            _ => 0,
+        };
+        let now = self.clock.now();
+        let (changes, snapshot) = {
+            let mut state = self.lock();
+            let changes = state.complete(now, outcome, fastrand::f64());
+            self.publish(&state);
+            (changes, state.snapshot().cloned())
+        };
+        self.completed.send_modify(|count| *count += 1);
+        if self.audit.is_on() {
+            self.audit.record(&Event::KeyFetch(KeyFetch {
+                issuer: server.issuer(),
+                url,
+                failure,
+                left_out,
+                took: now.monotonic.saturating_sub(began.monotonic),
+            }));
+            self.record(server.issuer(), &changes, failure, snapshot.as_deref());
+        }
+    }
+
+    /// Shows the state to those who take no lock.
+    fn publish(&self, state: &State) {
+        self.stale_is_usable
+            .store(state.stale_is_usable(), Ordering::Release);
+        self.snapshot.store(state.snapshot().cloned());
+    }
+
+    fn record(
+        &self,
+        issuer: &str,
+        changes: &Changes,
+        failure: Option<FetchFailure>,
+        snapshot: Option<&Snapshot>,
+    ) {
+        if let Some(failures) = changes.outage_ended {
+            self.audit
+                .record(&Event::Recovery(Recovery { issuer, failures }));
+        }
+        if let Some((added, removed)) = &changes.keys {
+            self.audit.record(&Event::KeysChanged(KeysChanged {
+                issuer,
+                generation: snapshot.map_or(0, |snapshot| snapshot.generation),
+                keys: snapshot.map_or(0, |snapshot| snapshot.keys.len()),
+                added,
+                removed,
+            }));
+        }
+        if let (true, Some(failure)) = (changes.outage_began, failure) {
+            self.audit.record(&Event::Outage(Outage {
+                issuer,
+                failure,
+                keys_held: snapshot.is_some(),
+            }));
+        }
+    }
+}
+
+/// Takes note when the driver ends, however that comes about.
+struct Running(Weak<Shared>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.lock().abort();
+            shared.driver_runs.store(false, Ordering::Release);
+            shared.completed.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+/// Does what the state plans, until the cache is gone.
+async fn drive(running: Running, kick: Arc<Notify>) {
+    while let Some(shared) = running.0.upgrade() {
+        let plan = {
+            let mut state = shared.lock();
+            let plan = state.plan(shared.clock.now());
+            shared.publish(&state);
+            plan
+        };
+        match plan {
+            Plan::Fetch { etag } => shared.fetch(etag).await,
+            Plan::Rest => {
+                drop(shared);
+                kick.notified().await;
+            }
+            Plan::Sleep(duration) => {
+                let clock = shared.clock.clone();
+                drop(shared);
+                sleep_or(&clock, duration, kick.notified()).await;
+            }
+        }
+    }
+}
+
+/// Waits for `duration` on this clock, or for `event`, whichever is first.
+async fn sleep_or(clock: &Clock, duration: Duration, event: impl Future<Output = ()>) {
+    let Some(fake) = clock.as_fake() else {
+        // Elapsed or not: either way it is time to go on.
+        let _ = tokio::time::timeout(duration, event).await;
+        return;
+    };
+    let mut sleep = fake.sleep(duration);
+    let mut event = pin!(event);
+    std::future::poll_fn(|cx| {
+        if event.as_mut().poll(cx).is_ready() || sleep.as_mut().poll(cx).is_ready() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+}

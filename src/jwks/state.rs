@@ -1,0 +1,544 @@
+//! When to fetch keys, whom to make wait, and what to refuse: a state machine of values.
+//!
+//! It reads no clock, sends nothing and never waits; it is told the time and what happened, and
+//! answers what to do. One for each authorization server, so that none affects another.
+//!
+//! | key set | key id in it | key id not in it |
+//! |---|---|---|
+//! | fresh | use it | miss |
+//! | soft, near the end of its life | use it; a refresh is under way | miss |
+//! | stale, past its life | use it while the server cannot be reached | miss |
+//! | none, or dead | wait for the one fetch; while backing off, refuse at once | the same |
+//!
+//! A miss joins a fetch under way, or starts one if the bucket has a token. It never waits for the
+//! bucket: without a token it is refused at once, and the next refresh that the bucket allows is
+//! scheduled, whether or not anybody asks again. So junk ids delay the sight of a rotation by one
+//! refill interval at most.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use http::HeaderValue;
+
+use super::snapshot::{Freshness, Snapshot};
+use crate::{jwks_policy::JwksPolicy, time::Moment, verify::KeySet};
+
+/// No authorization server's key ids are longer.
+const MAX_KID_BYTES: usize = 256;
+
+/// Durations here are points on the monotonic clock unless they say otherwise.
+pub(crate) struct State {
+    policy: JwksPolicy,
+    snapshot: Option<Arc<Snapshot>>,
+    fetch: Fetch,
+    /// Fetches that failed since the last that did not.
+    failures: u32,
+    /// A refresh that a miss asked for.
+    refresh: Option<Refresh>,
+    bucket: Bucket,
+    /// Key ids that were asked about in vain, and until when that counts.
+    settled: HashMap<String, Duration>,
+    /// Since when the server publishes no usable key, while we still hold some.
+    empty_since: Option<Duration>,
+    /// Whether anybody has asked for keys yet.
+    wanted: bool,
+    /// Counts the changes of the keys.
+    generation: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Fetch {
+    Idle,
+    InFlight {
+        started: Moment,
+    },
+    Backoff {
+        until: Duration,
+        until_without_keys: Duration,
+    },
+}
+
+#[derive(Clone, Copy)]
+struct Refresh {
+    at: Duration,
+    /// Whether the bucket was charged for it.
+    is_paid: bool,
+}
+
+/// What a request needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Want<'k> {
+    pub(crate) kid: Option<&'k str>,
+    /// The signature did not fit under a key of this generation.
+    pub(crate) failed_with: Option<u64>,
+    pub(crate) arrived: Moment,
+}
+
+pub(crate) enum Answer {
+    Use(Arc<Snapshot>),
+    /// Ask again when a fetch has completed; give up after this long.
+    Wait(Duration),
+    /// The authorization server has no such key, as far as we may ask.
+    Unknown,
+    /// Nothing can be said; the next attempt is this far away.
+    Unavailable(Duration),
+}
+
+/// What the driver is to do.
+pub(crate) enum Plan {
+    /// Fetch now, and report with [`State::complete`] or [`State::abort`].
+    Fetch { etag: Option<HeaderValue> },
+    Sleep(Duration),
+    /// Nothing, until somebody asks.
+    Rest,
+}
+
+/// How a fetch ended.
+pub(crate) enum Outcome {
+    /// `max_age` as the server says, less the time that the answer spent in caches.
+    Keys {
+        keys: KeySet,
+        max_age: Option<Duration>,
+        etag: Option<HeaderValue>,
+    },
+    NotModified {
+        max_age: Option<Duration>,
+    },
+    Failed {
+        retry_after: Option<Duration>,
+    },
+}
+
+/// What changed by it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// Key ids that are new, and that are gone.
+    pub(crate) keys: Option<(Vec<String>, Vec<String>)>,
+    pub(crate) outage_began: bool,
+    /// The number of failures that it ended.
+    pub(crate) outage_ended: Option<u32>,
+}
+
+/// Whether an authorization server's keys are at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyStatus {
+    /// Keys are held, and within their life.
+    Ready,
+    /// Keys are held, but they could not be refreshed. Tokens are accepted for now.
+    Degraded {
+        /// How long ago the keys were fetched.
+        age: Duration,
+        /// Whether they are past their life, so that the authorization server may have withdrawn
+        /// some of them without our knowing.
+        stale: bool,
+    },
+    /// No keys are held. Requests with tokens of this authorization server get 503.
+    Down {
+        /// How long until the next attempt; zero if it is due or under way.
+        retry_in: Duration,
+    },
+}
+
+impl State {
+    pub(crate) fn new(now: Moment, policy: JwksPolicy) -> Self {
+        Self {
+            bucket: Bucket {
+                tokens: policy.miss_burst,
+                counted: now.monotonic,
+            },
+            policy,
+            snapshot: None,
+            fetch: Fetch::Idle,
+            failures: 0,
+            refresh: None,
+            settled: HashMap::new(),
+            empty_since: None,
+            wanted: false,
+            generation: 0,
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        self.snapshot.as_ref()
+    }
+
+    /// What to do for a request whose key is not simply at hand.
+    pub(crate) fn ask(&mut self, now: Moment, want: Want<'_>) -> Answer {
+        self.wanted = true;
+        let Some(snapshot) = self.usable(now).cloned() else {
+            return self.without_keys(now);
+        };
+        let Some(kid) = want.kid else {
+            return Answer::Use(snapshot);
+        };
+        let is_known_failure = want.failed_with == Some(snapshot.generation);
+        if snapshot.keys.contains(kid) && !is_known_failure {
+            return Answer::Use(snapshot);
+        }
+        if want.failed_with.is_some() && !is_known_failure {
+            // The key has gone since the signature failed under it.
+            return Answer::Unknown;
+        }
+        self.miss(now, want, kid, &snapshot)
+    }
+
+    fn miss(&mut self, now: Moment, want: Want<'_>, kid: &str, snapshot: &Snapshot) -> Answer {
+        if kid.len() > MAX_KID_BYTES {
+            return Answer::Unknown;
+        }
+        let settled_until = self.settled.get(kid).copied().unwrap_or_default();
+        let is_settled = now.monotonic < settled_until;
+        if is_settled && want.failed_with.is_some() {
+            return Answer::Unknown;
+        }
+        match self.fetch {
+            Fetch::InFlight { .. } => return Answer::Wait(self.policy.miss_wait),
+            // The last fetch failed, so we don't know what the server has.
+            Fetch::Backoff { .. } => {
+                let wait = self.backoff_left(now);
+                return if wait.is_zero() {
+                    Answer::Wait(self.policy.miss_wait)
+                } else {
+                    Answer::Unavailable(wait)
+                };
+            }
+            Fetch::Idle => {}
+        }
+        // The server was asked after the request came, and had no such key.
+        if snapshot.asked.monotonic > want.arrived.monotonic {
+            return Answer::Unknown;
+        }
+        if is_settled || !self.bucket.take(now, &self.policy) {
+            let allowed = self.bucket.next_token(now, &self.policy);
+            self.schedule(allowed.max(settled_until));
+            return Answer::Unknown;
+        }
+        // A key may be published any moment; a signature that fails under a key that we hold is
+        // worth one look for each generation of the set.
+        let until = match want.failed_with {
+            None => now.monotonic + self.policy.miss_interval,
+            Some(_) => Duration::MAX,
+        };
+        self.settle(now, kid, until);
+        self.refresh = Some(Refresh {
+            at: now.monotonic,
+            is_paid: true,
+        });
+        Answer::Wait(self.policy.miss_wait)
+    }
+
+    fn settle(&mut self, now: Moment, kid: &str, until: Duration) {
+        if self.settled.len() >= self.policy.unknown_kids {
+            self.settled.retain(|_, until| now.monotonic < *until);
+        }
+        if self.settled.len() < self.policy.unknown_kids {
+            self.settled.insert(kid.to_owned(), until);
+        }
+    }
+
+    fn schedule(&mut self, at: Duration) {
+        if self.refresh.is_none_or(|refresh| at < refresh.at) {
+            self.refresh = Some(Refresh { at, is_paid: false });
+        }
+    }
+
+    fn without_keys(&self, now: Moment) -> Answer {
+        match self.backoff_left(now) {
+            Duration::ZERO => Answer::Wait(self.policy.keys_wait),
+            wait => Answer::Unavailable(wait),
+        }
+    }
+
+    /// The key set, if it may be used without further ado.
+    pub(crate) fn usable(&self, now: Moment) -> Option<&Arc<Snapshot>> {
+        self.snapshot
+            .as_ref()
+            .filter(|snapshot| match snapshot.freshness(now) {
+                Freshness::Fresh | Freshness::Soft => true,
+                Freshness::Stale => self.stale_is_usable(),
+                Freshness::Dead => false,
+            })
+    }
+
+    /// Whether keys past their life may be used: the server was asked in time and has not
+    /// answered, or could not be reached. Otherwise nobody asked, because the process was asleep,
+    /// and keys may have been withdrawn meanwhile.
+    pub(crate) fn stale_is_usable(&self) -> bool {
+        let asked_in_time = match (self.fetch, &self.snapshot) {
+            (Fetch::InFlight { started }, Some(snapshot)) => {
+                snapshot.age(started) < snapshot.life
+            }
+            _ => false,
+        };
+        self.failures > 0 || asked_in_time
+    }
+
+    /// For a request that waited as long as it may: keys that are past their life, and not dead.
+    pub(crate) fn last_resort(&self, now: Moment) -> Option<&Arc<Snapshot>> {
+        self.snapshot
+            .as_ref()
+            .filter(|snapshot| snapshot.freshness(now) != Freshness::Dead)
+    }
+
+    /// How long until the next attempt after a failure; zero if it is due, or none failed.
+    fn backoff_left(&self, now: Moment) -> Duration {
+        match self.fetch {
+            Fetch::Backoff {
+                until,
+                until_without_keys,
+            } => {
+                let until = if self.usable(now).is_some() {
+                    until
+                } else {
+                    until_without_keys
+                };
+                until.saturating_sub(now.monotonic)
+            }
+            Fetch::Idle | Fetch::InFlight { .. } => Duration::ZERO,
+        }
+    }
+
+    /// Says that keys are wanted, without needing them now.
+    pub(crate) fn want(&mut self) {
+        self.wanted = true;
+    }
+
+    /// What to do next. [`Plan::Fetch`] is taken as begun.
+    pub(crate) fn plan(&mut self, now: Moment) -> Plan {
+        let (due_in, is_for_miss) = match self.fetch {
+            Fetch::InFlight { .. } => return Plan::Rest,
+            Fetch::Backoff { .. } => (self.backoff_left(now), false),
+            Fetch::Idle => {
+                let due_in = match (&self.snapshot, self.empty_since) {
+                    (_, Some(since)) => {
+                        (since + self.confirmation_gap()).saturating_sub(now.monotonic)
+                    }
+                    (Some(snapshot), None) => snapshot.soft.saturating_sub(snapshot.age(now)),
+                    (None, None) if self.wanted => Duration::ZERO,
+                    (None, None) => return Plan::Rest,
+                };
+                match self.refresh {
+                    Some(refresh) if refresh.at.saturating_sub(now.monotonic) < due_in => {
+                        (refresh.at.saturating_sub(now.monotonic), !refresh.is_paid)
+                    }
+                    _ => (due_in, false),
+                }
+            }
+        };
+        if !due_in.is_zero() {
+            return Plan::Sleep(due_in);
+        }
+        if is_for_miss && !self.bucket.take(now, &self.policy) {
+            let at = self.bucket.next_token(now, &self.policy);
+            self.refresh = Some(Refresh { at, is_paid: false });
+            return Plan::Sleep(at.saturating_sub(now.monotonic));
+        }
+        self.refresh = None;
+        self.fetch = Fetch::InFlight { started: now };
+        Plan::Fetch {
+            etag: self
+                .snapshot
+                .as_ref()
+                .and_then(|snapshot| snapshot.etag.clone()),
+        }
+    }
+
+    /// The fetch will not be completed.
+    pub(crate) fn abort(&mut self) {
+        if let Fetch::InFlight { .. } = self.fetch {
+            self.fetch = Fetch::Idle;
+        }
+    }
+
+    /// The fetch ended. `random` is a number from 0 up to 1.
+    pub(crate) fn complete(&mut self, now: Moment, outcome: Outcome, random: f64) -> Changes {
+        let Fetch::InFlight { started } = self.fetch else {
+            return Changes::default();
+        };
+        self.fetch = Fetch::Idle;
+        match outcome {
+            Outcome::Failed { retry_after } => self.failed(now, retry_after, random),
+            Outcome::Keys { keys, .. } if keys.is_empty() => self.emptied(now, random),
+            Outcome::Keys {
+                keys,
+                max_age,
+                etag,
+            } => {
+                let before = self.snapshot.take();
+                let same = before.as_ref().filter(|before| before.keys.same_keys(&keys));
+                let changed = match same {
+                    Some(_) => None,
+                    None => Some(difference(before.as_deref(), &keys)),
+                };
+                let keys = match same {
+                    Some(before) => Arc::clone(&before.keys),
+                    None => Arc::new(keys),
+                };
+                if changed.is_some() {
+                    self.generation += 1;
+                    // What the new keys tell need not be asked again; what failed under the old
+                    // ones may pass now.
+                    self.settled
+                        .retain(|kid, until| *until != Duration::MAX && !keys.contains(kid));
+                }
+                self.apply(started, keys, max_age, etag, random);
+                self.succeeded(changed)
+            }
+            Outcome::NotModified { max_age } => match self.snapshot.take() {
+                Some(snapshot) => {
+                    let keys = Arc::clone(&snapshot.keys);
+                    self.apply(started, keys, max_age, snapshot.etag.clone(), random);
+                    self.succeeded(None)
+                }
+                None => self.failed(now, None, random),
+            },
+        }
+    }
+
+    fn apply(
+        &mut self,
+        asked: Moment,
+        keys: Arc<KeySet>,
+        max_age: Option<Duration>,
+        etag: Option<HeaderValue>,
+        random: f64,
+    ) {
+        let cap = self.policy.ttl_cap;
+        let life = max_age
+            .unwrap_or(cap)
+            .clamp(self.policy.ttl_min.min(cap), cap);
+        let ahead = f64::from(self.policy.refresh_ahead_percent) / 100.0;
+        self.snapshot = Some(Arc::new(Snapshot {
+            keys,
+            generation: self.generation,
+            asked,
+            // Servers that started together should not refresh together.
+            soft: life.mul_f64(ahead * (0.9 + 0.2 * random)),
+            life,
+            hard: life.max(self.policy.stale_cap),
+            etag,
+        }));
+    }
+
+    fn succeeded(&mut self, keys: Option<(Vec<String>, Vec<String>)>) -> Changes {
+        self.empty_since = None;
+        let failures = std::mem::take(&mut self.failures);
+        Changes {
+            keys,
+            outage_began: false,
+            outage_ended: (failures > 0).then_some(failures),
+        }
+    }
+
+    fn failed(&mut self, now: Moment, retry_after: Option<Duration>, random: f64) -> Changes {
+        let policy = &self.policy;
+        let doubled = policy.backoff_min * 2_u32.saturating_pow(self.failures.min(16));
+        // Full jitter, but for a tenth: never at once.
+        let jitter = 0.1 + 0.9 * random;
+        let asked_for = retry_after.unwrap_or_default().min(policy.backoff_max);
+        let wait = |longest: Duration| doubled.min(longest).mul_f64(jitter).max(asked_for);
+        self.fetch = Fetch::Backoff {
+            until: now.monotonic + wait(policy.backoff_max),
+            until_without_keys: now.monotonic
+                + wait(policy.backoff_max_without_keys.min(policy.backoff_max)),
+        };
+        self.failures = self.failures.saturating_add(1);
+        Changes {
+            outage_began: self.failures == 1,
+            ..Changes::default()
+        }
+    }
+
+    /// A set without a usable key: a mishap, or all keys withdrawn. Believed when seen twice.
+    fn emptied(&mut self, now: Moment, random: f64) -> Changes {
+        if self.snapshot.is_none() {
+            return self.failed(now, None, random);
+        }
+        match self.empty_since {
+            None => {
+                self.empty_since = Some(now.monotonic);
+                Changes::default()
+            }
+            Some(since) if now.monotonic < since + self.confirmation_gap() => Changes::default(),
+            Some(_) => {
+                self.empty_since = None;
+                let before = self.snapshot.take();
+                Changes {
+                    keys: Some(difference(before.as_deref(), &KeySet::default())),
+                    ..self.failed(now, None, random)
+                }
+            }
+        }
+    }
+
+    /// A tenth of the keys' life, so that it is over before they are; half a minute is enough.
+    fn confirmation_gap(&self) -> Duration {
+        let life = self.snapshot.as_ref().map_or(Duration::ZERO, |s| s.life);
+        (life / 10).min(Duration::from_secs(30))
+    }
+
+    pub(crate) fn status(&self, now: Moment) -> KeyStatus {
+        match self.usable(now) {
+            None => KeyStatus::Down {
+                retry_in: self.backoff_left(now),
+            },
+            Some(_) if self.failures == 0 => KeyStatus::Ready,
+            Some(snapshot) => KeyStatus::Degraded {
+                age: snapshot.age(now),
+                stale: snapshot.freshness(now) == Freshness::Stale,
+            },
+        }
+    }
+}
+
+/// The key ids of `after` that are new, and those of `before` that are gone. A key that was
+/// replaced under its id is both.
+fn difference(before: Option<&Snapshot>, after: &KeySet) -> (Vec<String>, Vec<String>) {
+    let none = KeySet::default();
+    let before = before.map_or(&none, |snapshot| &*snapshot.keys);
+    let changed = |of: &KeySet, against: &KeySet| {
+        of.kids()
+            .filter(|kid| !of.same_key(against, kid))
+            .map(str::to_owned)
+            .collect()
+    };
+    (changed(after, before), changed(before, after))
+}
+
+/// How many refreshes misses may cause.
+struct Bucket {
+    tokens: u32,
+    /// Up to when refills are counted in `tokens`.
+    counted: Duration,
+}
+
+impl Bucket {
+    fn refill(&mut self, now: Moment, policy: &JwksPolicy) {
+        if self.tokens >= policy.miss_burst {
+            self.counted = now.monotonic;
+        }
+        while self.tokens < policy.miss_burst
+            && now.monotonic.saturating_sub(self.counted) >= policy.miss_interval
+        {
+            self.tokens += 1;
+            self.counted += policy.miss_interval;
+        }
+    }
+
+    fn take(&mut self, now: Moment, policy: &JwksPolicy) -> bool {
+        self.refill(now, policy);
+        let has_one = self.tokens > 0;
+        self.tokens -= u32::from(has_one);
+        has_one
+    }
+
+    /// When there is a token, or was.
+    fn next_token(&mut self, now: Moment, policy: &JwksPolicy) -> Duration {
+        self.refill(now, policy);
+        if self.tokens > 0 {
+            now.monotonic
+        } else {
+            self.counted + policy.miss_interval
+        }
+    }
+}

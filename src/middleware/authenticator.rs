@@ -1,0 +1,316 @@
+//! Judges requests with the keys that are at hand, and says when to wait for others.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, Method, Request};
+
+use crate::{
+    access_token::AccessToken,
+    audit::{Audit, Decision, Event, KeyFacts},
+    authorization_server::AuthorizationServer,
+    jwks::{Answer, KeyCache, Obtained, Snapshot, Want},
+    rejection::{Rejection, RejectionKind},
+    resource_server::ResourceServer,
+    time::{Clock, Moment},
+    verify::{self, Pending},
+};
+
+#[derive(Debug)]
+pub(crate) struct Authenticator {
+    pub(crate) resource_server: ResourceServer,
+    /// One for each authorization server, in the same order.
+    pub(crate) caches: Vec<KeyCache>,
+    pub(crate) clock: Clock,
+    pub(crate) audit: Audit,
+}
+
+/// Whether requests without a token are let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Required,
+    Optional,
+}
+
+pub(crate) enum Verdict {
+    /// `None` is a request without a token, in the optional mode.
+    Admit(Option<AccessToken>),
+    Reject(Rejection),
+    Wait(Wait),
+}
+
+/// What a request waits for.
+pub(crate) struct Wait {
+    arrived: Moment,
+    index: usize,
+    kid: Option<String>,
+    /// The signature did not fit, under a key of this generation; it may have been replaced.
+    failed_with: Option<u64>,
+    limit: Duration,
+}
+
+/// How far the judgement came.
+struct Attempt {
+    result: Result<AccessToken, Rejection>,
+    index: Option<usize>,
+    key: Option<Key>,
+}
+
+/// The keys that were at hand, for the audit event.
+struct Key {
+    kid: Option<String>,
+    snapshot: Arc<Snapshot>,
+}
+
+enum Step {
+    Done(Attempt),
+    Wait(Wait),
+}
+
+impl Authenticator {
+    /// The verdict, if the keys are at hand: without a lock, and without waiting.
+    pub(crate) fn judge<B>(&self, request: &Request<B>, mode: Mode) -> Verdict {
+        let arrived = self.clock.now();
+        match self.attempt(arrived, request.headers()) {
+            Step::Wait(wait) => Verdict::Wait(wait),
+            Step::Done(attempt) => self.conclude(arrived, request, mode, attempt, false),
+        }
+    }
+
+    /// Waits for the keys that the request needs, a bounded time.
+    pub(crate) async fn wait(self: Arc<Self>, wait: Wait) -> (Wait, Obtained) {
+        let want = Want {
+            kid: wait.kid.as_deref(),
+            failed_with: wait.failed_with,
+            arrived: wait.arrived,
+        };
+        let obtained = match self.caches.get(wait.index) {
+            Some(cache) => cache.obtain(want, wait.limit).await,
+            None => Obtained::Unavailable(Duration::ZERO),
+        };
+        (wait, obtained)
+    }
+
+    /// The verdict after the wait; never another wait.
+    pub(crate) fn judge_after<B>(
+        &self,
+        (wait, obtained): (Wait, Obtained),
+        request: &Request<B>,
+        mode: Mode,
+    ) -> Verdict {
+        let refuse = |rejection| Attempt {
+            result: Err(rejection),
+            index: Some(wait.index),
+            key: None,
+        };
+        let attempt = match obtained {
+            Obtained::Keys(snapshot) => {
+                match verify::begin(request.headers(), &self.resource_server) {
+                    Err(rejection) => refuse(rejection),
+                    Ok(pending) => self.finish(self.clock.now(), pending, &snapshot),
+                }
+            }
+            // The keys are the same that the signature did not fit, as far as we may know.
+            Obtained::Unknown | Obtained::Unavailable(_) if wait.failed_with.is_some() => {
+                refuse(RejectionKind::SignatureInvalid.into())
+            }
+            Obtained::Unknown => refuse(RejectionKind::KeyUnknown.into()),
+            Obtained::Unavailable(retry_in) => refuse(Rejection::keys_unavailable(retry_in)),
+        };
+        self.conclude(wait.arrived, request, mode, attempt, true)
+    }
+
+    /// Tells the audit sinks of a request that was refused further in.
+    pub(crate) fn record_inner(&self, request: &RequestFacts, rejection: &Rejection) {
+        let now = self.clock.now();
+        self.audit.record(&Event::Decision(Decision {
+            at: now.wall,
+            method: &request.method,
+            path: &request.path,
+            route: request.route.as_deref(),
+            token: request.token.as_ref(),
+            rejection: Some(rejection),
+            issuer: request.token.as_ref().map(AccessToken::issuer),
+            keys: None,
+            took: Duration::ZERO,
+            waited: false,
+        }));
+    }
+
+    fn attempt(&self, now: Moment, headers: &HeaderMap) -> Step {
+        let refuse = |rejection, index| {
+            Step::Done(Attempt {
+                result: Err(rejection),
+                index,
+                key: None,
+            })
+        };
+        let pending = match verify::begin(headers, &self.resource_server) {
+            Ok(pending) => pending,
+            Err(rejection) => return refuse(rejection, None),
+        };
+        let (index, _) = pending.authorization_server();
+        let Some(cache) = self.caches.get(index) else {
+            return refuse(Rejection::keys_unavailable(Duration::ZERO), Some(index));
+        };
+        let kid = pending.unverified_kid();
+        let at_hand = cache.at_hand(now);
+        if let Some(snapshot) = &*at_hand
+            && kid.is_none_or(|kid| snapshot.keys.contains(kid))
+        {
+            let attempt = self.finish(now, pending, snapshot);
+            return self.reconsider(now, headers, cache, snapshot.generation, attempt);
+        }
+        let want = Want {
+            kid,
+            failed_with: None,
+            arrived: now,
+        };
+        match cache.ask(now, want) {
+            Answer::Use(snapshot) => Step::Done(self.finish(now, pending, &snapshot)),
+            Answer::Unknown => refuse(RejectionKind::KeyUnknown.into(), Some(index)),
+            Answer::Unavailable(retry_in) => {
+                refuse(Rejection::keys_unavailable(retry_in), Some(index))
+            }
+            Answer::Wait(limit) => Step::Wait(Wait {
+                arrived: now,
+                index,
+                kid: kid.map(str::to_owned),
+                failed_with: None,
+                limit,
+            }),
+        }
+    }
+
+    /// A signature that does not fit under a key that we hold may mean that the key was replaced
+    /// under its id. The cache decides whether that is worth a look.
+    fn reconsider(
+        &self,
+        now: Moment,
+        headers: &HeaderMap,
+        cache: &KeyCache,
+        generation: u64,
+        attempt: Attempt,
+    ) -> Step {
+        if !matches!(&attempt.result, Err(rejection) if rejection.kind() == RejectionKind::SignatureInvalid)
+        {
+            return Step::Done(attempt);
+        }
+        // `finish` took the token apart for good; this happens on bad signatures alone.
+        let Ok(pending) = verify::begin(headers, &self.resource_server) else {
+            return Step::Done(attempt);
+        };
+        let kid = pending.unverified_kid();
+        let want = Want {
+            kid,
+            failed_with: Some(generation),
+            arrived: now,
+        };
+        if kid.is_none() {
+            return Step::Done(attempt);
+        }
+        match cache.ask(now, want) {
+            Answer::Wait(limit) => Step::Wait(Wait {
+                arrived: now,
+                index: pending.authorization_server().0,
+                kid: kid.map(str::to_owned),
+                failed_with: Some(generation),
+                limit,
+            }),
+            Answer::Use(snapshot) => Step::Done(self.finish(now, pending, &snapshot)),
+            Answer::Unknown | Answer::Unavailable(_) => Step::Done(attempt),
+        }
+    }
+
+    fn finish(&self, now: Moment, pending: Pending<'_>, snapshot: &Arc<Snapshot>) -> Attempt {
+        let key = self.audit.is_on().then(|| Key {
+            kid: pending
+                .unverified_kid()
+                .filter(|kid| snapshot.keys.contains(kid))
+                .map(str::to_owned),
+            snapshot: Arc::clone(snapshot),
+        });
+        Attempt {
+            index: Some(pending.authorization_server().0),
+            result: pending.finish(now.wall, &snapshot.keys),
+            key,
+        }
+    }
+
+    fn conclude<B>(
+        &self,
+        arrived: Moment,
+        request: &Request<B>,
+        mode: Mode,
+        attempt: Attempt,
+        waited: bool,
+    ) -> Verdict {
+        let verdict = match attempt.result {
+            Ok(token) => Verdict::Admit(Some(token)),
+            Err(rejection)
+                if mode == Mode::Optional && rejection.kind() == RejectionKind::TokenMissing =>
+            {
+                Verdict::Admit(None)
+            }
+            Err(rejection) => Verdict::Reject(rejection),
+        };
+        if self.audit.is_on() {
+            let now = self.clock.now();
+            let server = attempt
+                .index
+                .and_then(|index| self.resource_server.authorization_servers().get(index));
+            let (token, rejection) = match &verdict {
+                Verdict::Admit(token) => (token.as_ref(), None),
+                Verdict::Reject(rejection) => (None, Some(rejection)),
+                Verdict::Wait(_) => (None, None),
+            };
+            self.audit.record(&Event::Decision(Decision {
+                at: now.wall,
+                method: request.method(),
+                path: request.uri().path(),
+                route: route_of(request),
+                token,
+                rejection,
+                issuer: server.map(AuthorizationServer::issuer),
+                keys: attempt.key.as_ref().map(|key| KeyFacts {
+                    kid: key.kid.as_deref(),
+                    generation: key.snapshot.generation,
+                    age: key.snapshot.age(now),
+                    stale: key.snapshot.age(now) >= key.snapshot.life,
+                }),
+                took: now.monotonic.saturating_sub(arrived.monotonic),
+                waited,
+            }));
+        }
+        verdict
+    }
+}
+
+/// What is remembered of a request that is let through, for the event if it is refused further in.
+pub(crate) struct RequestFacts {
+    method: Method,
+    path: String,
+    route: Option<String>,
+    token: Option<AccessToken>,
+}
+
+impl RequestFacts {
+    pub(crate) fn of<B>(request: &Request<B>, token: Option<&AccessToken>) -> Self {
+        Self {
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            route: route_of(request).map(str::to_owned),
+            token: token.cloned(),
+        }
+    }
+}
+
+#[cfg(feature = "axum")]
+fn route_of<B>(request: &Request<B>) -> Option<&str> {
+    let matched: &axum::extract::MatchedPath = request.extensions().get()?;
+    Some(matched.as_str())
+}
+
+#[cfg(not(feature = "axum"))]
+fn route_of<B>(_: &Request<B>) -> Option<&str> {
+    None
+}

@@ -1,0 +1,226 @@
+//! The layer that authenticates, and how it is put together.
+
+use std::{
+    future::{Future, poll_fn},
+    sync::Arc,
+    task::Poll,
+};
+
+use tower_layer::Layer;
+
+use super::{
+    authenticator::{Authenticator, Mode},
+    response::JsonRejection,
+    service::Authenticate,
+};
+use crate::{
+    audit::{Audit, AuditSink, Event, Trusted},
+    jwks::{HttpClient, KeyCache, KeyStatus},
+    resource_server::ResourceServer,
+    time::Clock,
+};
+
+/// Lets only requests with a valid access token through, and tells handlers whose it is.
+///
+/// A request that passes has the [`AccessToken`](crate::AccessToken) in its extensions and, if its
+/// groups amount to one, the [`Role`](crate::Role). A request that does not is answered with the
+/// status, the challenge and the body that [`RejectionKind`](crate::RejectionKind) lists.
+///
+/// Clones share the keys. The layer needs a Tokio runtime with I/O and time enabled where the
+/// service runs; making it needs none, does no I/O and never blocks.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use portcullis::{AccessToken, AuthenticateLayer, AuthorizationServer, ResourceServer};
+///
+/// let resource_server = ResourceServer::builder()
+///     .trust(AuthorizationServer::okta_custom("company.okta.com", "default").audience("api"))
+///     .build()?;
+/// let app: Router = Router::new()
+///     .route("/whoami", get(|token: AccessToken| async move { token.subject().to_owned() }))
+///     .layer(AuthenticateLayer::new(resource_server))
+///     .route("/health", get(|| async { "public: added after the layer" }));
+/// # Ok::<(), portcullis::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct AuthenticateLayer<R = JsonRejection> {
+    authenticator: Arc<Authenticator>,
+    mode: Mode,
+    respond: R,
+}
+
+impl AuthenticateLayer {
+    /// The layer for this policy, with every setting at its default.
+    pub fn new(resource_server: ResourceServer) -> Self {
+        Self::builder(resource_server).build()
+    }
+
+    /// Starts a layer for this policy, to attach audit sinks or change where time and HTTP come
+    /// from.
+    pub fn builder(resource_server: ResourceServer) -> AuthenticateLayerBuilder {
+        AuthenticateLayerBuilder {
+            resource_server,
+            clock: Clock::system(),
+            client: HttpClient::default(),
+            audit: Audit::default(),
+        }
+    }
+}
+
+impl<R> AuthenticateLayer<R> {
+    /// Also lets requests *without* a bearer token through, without an
+    /// [`AccessToken`](crate::AccessToken) in their extensions. A token that is there must still be
+    /// valid.
+    ///
+    /// Handlers tell the two apart by `Option<AccessToken>`; those that take an `AccessToken`, and
+    /// routes under a [`RequireLayer`](crate::RequireLayer), still answer 401 without one.
+    pub fn optional(mut self) -> Self {
+        self.mode = Mode::Optional;
+        self
+    }
+
+    /// Makes the response to refused requests in another way, such as with a body of your own.
+    /// Refusals by a [`RequireLayer`](crate::RequireLayer) or an extractor further in are made the
+    /// same way.
+    pub fn with_response<Q>(self, respond: Q) -> AuthenticateLayer<Q> {
+        AuthenticateLayer {
+            authenticator: self.authenticator,
+            mode: self.mode,
+            respond,
+        }
+    }
+
+    /// Gets the keys of all authorization servers, so that the first request need not wait. Waits
+    /// for them as long as a request would, and returns how things stand then. Nothing depends on
+    /// it: keys that could not be had are tried again in the background.
+    pub async fn prefetch(&self) -> Vec<KeyHealth> {
+        let mut fetches: Vec<_> = self
+            .authenticator
+            .caches
+            .iter()
+            .map(|cache| Box::pin(cache.prefetch()))
+            .collect();
+        poll_fn(|cx| {
+            fetches.retain_mut(|fetch| fetch.as_mut().poll(cx).is_pending());
+            if fetches.is_empty() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        self.health()
+    }
+
+    /// Whether the keys of each authorization server are at hand, for a readiness probe.
+    ///
+    /// Returns at once. Where nobody has asked for keys yet, they are asked for now, so that a
+    /// service that gets no requests before it is ready becomes ready.
+    #[must_use]
+    pub fn health(&self) -> Vec<KeyHealth> {
+        let servers = self.authenticator.resource_server.authorization_servers();
+        let caches = self.authenticator.caches.iter();
+        servers
+            .iter()
+            .zip(caches)
+            .map(|(server, cache)| KeyHealth {
+                issuer: server.issuer().to_owned(),
+                status: cache.status(),
+            })
+            .collect()
+    }
+}
+
+/// Whether the keys of one authorization server are at hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyHealth {
+    /// Its issuer.
+    pub issuer: String,
+    /// How its keys stand.
+    pub status: KeyStatus,
+}
+
+impl<S, R: Clone> Layer<S> for AuthenticateLayer<R> {
+    type Service = Authenticate<S, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Authenticate::new(
+            inner,
+            Arc::clone(&self.authenticator),
+            self.mode,
+            self.respond.clone(),
+        )
+    }
+}
+
+/// Puts an [`AuthenticateLayer`] together.
+#[derive(Debug)]
+#[must_use]
+pub struct AuthenticateLayerBuilder {
+    resource_server: ResourceServer,
+    clock: Clock,
+    client: HttpClient,
+    audit: Audit,
+}
+
+impl AuthenticateLayerBuilder {
+    /// Also tells this sink of every decision and of everything that happens to the keys.
+    pub fn audit(mut self, sink: impl AuditSink) -> Self {
+        self.audit.attach(sink);
+        self
+    }
+
+    /// Fetches keys with this client, for its proxies, certificates or name resolution.
+    ///
+    /// Time and size limits are kept whatever the client. Redirects are the client's own, though an
+    /// answer from another origin is not used: build it with
+    /// [`redirect::Policy::none()`](reqwest::redirect::Policy::none).
+    pub fn http_client(mut self, client: reqwest::Client) -> Self {
+        self.client = HttpClient::given(client);
+        self
+    }
+
+    /// Reads the time from this clock: for tests, with the feature `test-util`.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The layer.
+    pub fn build(self) -> AuthenticateLayer {
+        let servers = self.resource_server.authorization_servers();
+        if self.audit.is_on() {
+            for server in servers {
+                if let Ok(jwks_uri) = &server.jwks_uri {
+                    self.audit.record(&Event::Trusted(Trusted {
+                        issuer: server.issuer(),
+                        jwks_uri,
+                    }));
+                }
+            }
+        }
+        let caches = (0..servers.len())
+            .filter_map(|index| {
+                KeyCache::new(
+                    self.resource_server.clone(),
+                    index,
+                    self.clock.clone(),
+                    self.client.clone(),
+                    self.audit.clone(),
+                )
+            })
+            .collect();
+        AuthenticateLayer {
+            authenticator: Arc::new(Authenticator {
+                resource_server: self.resource_server,
+                caches,
+                clock: self.clock,
+                audit: self.audit,
+            }),
+            mode: Mode::Required,
+            respond: JsonRejection,
+        }
+    }
+}

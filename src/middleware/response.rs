@@ -1,0 +1,94 @@
+//! What a refused caller is told.
+
+use http::{
+    HeaderValue, Response,
+    header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+
+use crate::rejection::Rejection;
+
+/// Makes the response to a request that is refused.
+///
+/// Status, `WWW-Authenticate` and `Retry-After` are already in the response it is given; what is
+/// left is the body. Implemented for closures of the same shape, and by [`JsonRejection`] (the
+/// default) and [`EmptyRejection`].
+///
+/// ```
+/// use http::Response;
+/// use portcullis::{AuthenticateLayer, AuthorizationServer, Rejection, ResourceServer};
+///
+/// let resource_server = ResourceServer::builder()
+///     .trust(AuthorizationServer::okta_custom("company.okta.com", "default").audience("api"))
+///     .build()?;
+/// let authenticate = AuthenticateLayer::new(resource_server).with_response(
+///     |rejection: &Rejection, response: Response<()>| {
+///         response.map(|()| axum::body::Body::from(format!("no: {rejection}")))
+///     },
+/// );
+/// # Ok::<(), portcullis::ConfigError>(())
+/// ```
+pub trait RejectionResponse<B> {
+    /// The response: `head` with a body. It is sent as it is returned.
+    fn response(&self, rejection: &Rejection, head: Response<()>) -> Response<B>;
+}
+
+impl<B, F: Fn(&Rejection, Response<()>) -> Response<B>> RejectionResponse<B> for F {
+    fn response(&self, rejection: &Rejection, head: Response<()>) -> Response<B> {
+        self(rejection, head)
+    }
+}
+
+/// A small JSON body: `{"code":"TOKEN_EXPIRED","message":"the token has expired"}`.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct JsonRejection;
+
+impl<B: From<&'static str>> RejectionResponse<B> for JsonRejection {
+    fn response(&self, rejection: &Rejection, head: Response<()>) -> Response<B> {
+        let mut response = head.map(|()| B::from(rejection.kind().wire().body));
+        response.headers_mut().insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        response
+    }
+}
+
+/// No body: for services whose body type cannot be made from text.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct EmptyRejection;
+
+impl EmptyRejection {
+    /// The responder.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl<B: Default> RejectionResponse<B> for EmptyRejection {
+    fn response(&self, _: &Rejection, head: Response<()>) -> Response<B> {
+        head.map(|()| B::default())
+    }
+}
+
+/// Marks a refusal from further in, which the [`AuthenticateLayer`](crate::AuthenticateLayer)
+/// outside has yet to record, and to give the body that it gives its own.
+#[derive(Clone)]
+pub(crate) struct FromInside(pub(crate) Rejection);
+
+/// The whole response to a rejection.
+pub(crate) fn answer<B>(rejection: &Rejection, respond: &impl RejectionResponse<B>) -> Response<B> {
+    let mut head = Response::new(());
+    *head.status_mut() = rejection.kind().status();
+    if let Some(challenge) = rejection.challenge() {
+        head.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(seconds) = rejection.retry_after() {
+        head.headers_mut().insert(RETRY_AFTER, seconds.as_secs().into());
+    }
+    let mut response = respond.response(rejection, head);
+    response.extensions_mut().insert(rejection.clone());
+    response
+}

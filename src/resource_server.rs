@@ -1,0 +1,168 @@
+//! The policy: whom a resource server trusts, and how strictly it reads the clock.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use crate::{authorization_server::AuthorizationServer, error::ConfigError};
+
+/// A resource server's policy: the authorization servers it trusts and the clock leeway.
+///
+/// Plain data without keys or sockets, cheap to clone. Give it to an
+/// [`AuthenticateLayer`](crate::AuthenticateLayer), or judge requests by hand with
+/// [`verify`](crate::verify).
+///
+/// ```
+/// use portcullis::{AuthorizationServer, ResourceServer};
+///
+/// let resource_server = ResourceServer::builder()
+///     .trust(AuthorizationServer::okta_custom("company.okta.com", "default").audience("api://orders"))
+///     .trust(AuthorizationServer::okta_custom("company.okta.com", "partners").audience("api://orders"))
+///     .build()?;
+/// # Ok::<(), portcullis::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ResourceServer(Arc<Policy>);
+
+#[derive(Debug)]
+struct Policy {
+    authorization_servers: Vec<AuthorizationServer>,
+    by_issuer: HashMap<Arc<str>, usize>,
+    leeway: Duration,
+}
+
+impl ResourceServer {
+    /// Starts a policy that trusts nobody.
+    #[must_use]
+    pub const fn builder() -> ResourceServerBuilder {
+        ResourceServerBuilder {
+            authorization_servers: Vec::new(),
+            leeway: Duration::from_secs(60),
+        }
+    }
+
+    /// The authorization servers that are trusted, in the order they were added.
+    #[must_use]
+    pub fn authorization_servers(&self) -> &[AuthorizationServer] {
+        &self.0.authorization_servers
+    }
+
+    pub(crate) fn leeway(&self) -> Duration {
+        self.0.leeway
+    }
+
+    /// The authorization server with exactly this issuer: its place in the list, the issuer as
+    /// configured, and itself.
+    pub(crate) fn route(&self, issuer: &str) -> Option<(usize, &Arc<str>, &AuthorizationServer)> {
+        let (issuer, &index) = self.0.by_issuer.get_key_value(issuer)?;
+        Some((index, issuer, self.0.authorization_servers.get(index)?))
+    }
+}
+
+/// Puts a [`ResourceServer`] together.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ResourceServerBuilder {
+    authorization_servers: Vec<AuthorizationServer>,
+    leeway: Duration,
+}
+
+impl ResourceServerBuilder {
+    /// Also accepts the tokens of this authorization server, under its own policy and keys.
+    pub fn trust(mut self, authorization_server: AuthorizationServer) -> Self {
+        self.authorization_servers.push(authorization_server);
+        self
+    }
+
+    /// How far clocks may disagree when `exp`, `nbf` and `iat` are checked
+    /// ([RFC 7519 §4.1.4](https://www.rfc-editor.org/rfc/rfc7519#section-4.1.4)). Default 60
+    /// seconds; at most 300.
+    pub const fn leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = leeway;
+        self
+    }
+
+    /// Checks the policy. No I/O takes place, here or because of it.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake found, as a [`ConfigError`] that says what to write instead.
+    pub fn build(self) -> Result<ResourceServer, ConfigError> {
+        if self.authorization_servers.is_empty() {
+            return Err(ConfigError::NoAuthorizationServer);
+        }
+        if self.leeway > Duration::from_secs(300) {
+            return Err(ConfigError::out_of_range(
+                "leeway",
+                self.leeway,
+                "at most 300 seconds",
+            ));
+        }
+        let mut by_issuer = HashMap::new();
+        for (index, server) in self.authorization_servers.iter().enumerate() {
+            server.check()?;
+            for issuer in server.issuers() {
+                if by_issuer.insert(Arc::clone(issuer), index).is_some() {
+                    return Err(ConfigError::DuplicateIssuer {
+                        issuer: issuer.to_string(),
+                    });
+                }
+            }
+        }
+        Ok(ResourceServer(Arc::new(Policy {
+            authorization_servers: self.authorization_servers,
+            by_issuer,
+            leeway: self.leeway,
+        })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(issuer: &str) -> AuthorizationServer {
+        AuthorizationServer::new(issuer, "https://id.example/keys").audience("api")
+    }
+
+    #[test]
+    fn issuers_are_compared_byte_for_byte() {
+        let policy = ResourceServer::builder()
+            .trust(server("https://id.example/a").issuer_alias("https://login.example/a"))
+            .trust(server("https://id.example/"))
+            .build()
+            .unwrap();
+        let routed = |issuer| policy.route(issuer).map(|(index, ..)| index);
+        assert_eq!(routed("https://id.example/a"), Some(0));
+        assert_eq!(routed("https://login.example/a"), Some(0));
+        assert_eq!(routed("https://id.example/"), Some(1));
+        for other in [
+            "https://id.example",
+            "https://id.example/a/",
+            "https://id.example/A",
+            "https://id.example:443/a",
+            "https://id.example/%61",
+            "HTTPS://id.example/a",
+            "",
+        ] {
+            assert_eq!(routed(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn an_issuer_has_one_policy() {
+        let error = ResourceServer::builder()
+            .trust(server("https://a.example"))
+            .trust(server("https://b.example").issuer_alias("https://a.example"))
+            .build()
+            .unwrap_err();
+        assert!(matches!(error, ConfigError::DuplicateIssuer { .. }));
+    }
+
+    #[test]
+    fn a_policy_without_anybody_or_with_an_hour_of_leeway_is_refused() {
+        assert!(ResourceServer::builder().build().is_err());
+        let lax = ResourceServer::builder()
+            .trust(server("https://a.example"))
+            .leeway(Duration::from_secs(3_600));
+        assert!(lax.build().is_err());
+    }
+}

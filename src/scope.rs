@@ -1,0 +1,126 @@
+//! Scopes that a route asks for.
+
+use http::HeaderValue;
+
+use crate::error::ConfigError;
+
+/// A requirement on a token's scope: all of some scope tokens, or any of them.
+///
+/// A scope token is one word of a scope
+/// ([RFC 6749 §3.3](https://www.rfc-editor.org/rfc/rfc6749#section-3.3)). They are compared whole
+/// and case-sensitively: `read` is not satisfied by `read:data`, nor the other way round.
+///
+/// ```
+/// use portcullis::ScopeRequirement;
+///
+/// let either = ScopeRequirement::any_of(["read:data", "admin:system"])?;
+/// assert!(either.is_satisfied_by(["openid", "read:data"]));
+/// assert!(!either.is_satisfied_by(["read"]));
+/// # Ok::<(), portcullis::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ScopeRequirement {
+    tokens: Vec<String>,
+    all: bool,
+    /// What a caller who lacks them is told; made once, since it never changes.
+    challenge: HeaderValue,
+}
+
+impl ScopeRequirement {
+    /// Every one of `tokens` is needed.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidScope`] if one of them is not a scope token of RFC 6749 §3.3 (a
+    /// space is a common slip: write two tokens), or if there is none: a requirement that
+    /// everybody meets protects nothing.
+    pub fn all_of<T: Into<String>>(
+        tokens: impl IntoIterator<Item = T>,
+    ) -> Result<Self, ConfigError> {
+        Self::new(tokens, true)
+    }
+
+    /// At least one of `tokens` is needed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`all_of`](Self::all_of).
+    pub fn any_of<T: Into<String>>(
+        tokens: impl IntoIterator<Item = T>,
+    ) -> Result<Self, ConfigError> {
+        Self::new(tokens, false)
+    }
+
+    fn new<T: Into<String>>(
+        tokens: impl IntoIterator<Item = T>,
+        all: bool,
+    ) -> Result<Self, ConfigError> {
+        let tokens: Vec<String> = tokens.into_iter().map(Into::into).collect();
+        if tokens.is_empty() {
+            return Err(ConfigError::InvalidScope {
+                found: String::new(),
+            });
+        }
+        if let Some(bad) = tokens.iter().find(|token| !is_scope_token(token)) {
+            return Err(ConfigError::InvalidScope { found: bad.clone() });
+        }
+        let scope = tokens.join(" ");
+        let challenge = crate::challenge::insufficient_scope(&scope)
+            .ok_or(ConfigError::InvalidScope { found: scope })?;
+        Ok(Self {
+            tokens,
+            all,
+            challenge,
+        })
+    }
+
+    /// Whether a token with the scope tokens `granted` meets the requirement.
+    #[must_use]
+    pub fn is_satisfied_by<'t>(&self, granted: impl IntoIterator<Item = &'t str> + Clone) -> bool {
+        let has = |wanted: &String| granted.clone().into_iter().any(|token| token == wanted);
+        if self.all {
+            self.tokens.iter().all(has)
+        } else {
+            self.tokens.iter().any(has)
+        }
+    }
+
+    pub(crate) const fn challenge(&self) -> &HeaderValue {
+        &self.challenge
+    }
+}
+
+/// `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )` (RFC 6749 §3.3).
+fn is_scope_token(token: &str) -> bool {
+    !token.is_empty()
+        && token
+            .bytes()
+            .all(|b| matches!(b, 0x21 | 0x23..=0x5B | 0x5D..=0x7E))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_and_any_differ() {
+        let all = ScopeRequirement::all_of(["a", "b"]).unwrap();
+        let any = ScopeRequirement::any_of(["a", "b"]).unwrap();
+        assert!(all.is_satisfied_by(["b", "c", "a"]));
+        assert!(!all.is_satisfied_by(["a"]));
+        assert!(any.is_satisfied_by(["b"]));
+        assert!(!any.is_satisfied_by([]));
+    }
+
+    #[test]
+    fn what_is_no_scope_token_is_refused_when_the_route_is_built() {
+        for bad in ["", "read write", "a\"b", "a\\b", "é", "a\n"] {
+            assert!(
+                ScopeRequirement::all_of([bad]).is_err(),
+                "{bad:?} was taken"
+            );
+        }
+        assert!(ScopeRequirement::all_of(Vec::<String>::new()).is_err());
+        assert!(ScopeRequirement::any_of(Vec::<String>::new()).is_err());
+    }
+}

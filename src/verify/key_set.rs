@@ -1,0 +1,286 @@
+//! A JWK Set (RFC 7517 §5) made ready to verify with: each key parsed once, when the set arrives.
+
+use std::collections::BTreeSet;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
+
+use super::signature::{PublicKey, Verifier};
+use crate::{algorithm::Algorithm, authorization_server::AuthorizationServer};
+
+/// The keys of one authorization server, parsed and ready to use.
+///
+/// ```
+/// use portcullis::{AuthorizationServer, verify::KeySet};
+///
+/// let server = AuthorizationServer::okta_custom("company.okta.com", "default").audience("api");
+/// let keys = KeySet::from_json(br#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#, &server)?;
+/// assert_eq!((keys.len(), keys.left_out()), (0, 1));
+/// # Ok::<(), portcullis::verify::InvalidKeySet>(())
+/// ```
+#[derive(Default)]
+pub struct KeySet {
+    /// Sorted, so that the keys of one `kid` stand together.
+    keys: Vec<VerificationKey>,
+    len: usize,
+    left_out: usize,
+}
+
+/// One key, for one algorithm.
+pub(crate) struct VerificationKey {
+    kid: Option<String>,
+    algorithm: Algorithm,
+    /// The key's numbers, to tell whether it is the same key.
+    material: Vec<u8>,
+    verifier: Verifier,
+}
+
+/// What a token's `kid` and algorithm lead to.
+pub(crate) enum Selection<'k> {
+    Key(&'k VerificationKey),
+    /// No key of this id; or, without an id, no key that fits.
+    None,
+    /// There are keys of this id, none of them for this algorithm.
+    OtherAlgorithm,
+    /// More than one key fits, and a guess is not good enough.
+    Ambiguous,
+}
+
+/// The text is not a JWK Set: not JSON, or without an array `keys`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a JSON Web Key Set")]
+pub struct InvalidKeySet(());
+
+impl KeySet {
+    /// Reads a JWK Set as this authorization server would publish it.
+    ///
+    /// Keys that cannot be used are left out and counted, and never spoil the others: malformed or
+    /// off their curve, RSA below 2048 bits, symmetric or with private members, for encryption
+    /// (`use`, `key_ops`), of a type or for an algorithm that is not on the server's list, and
+    /// those beyond the [most that are kept](crate::JwksPolicy::max_keys). A key that is listed
+    /// twice counts once.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKeySet`] if it is not a JSON object with an array `keys`.
+    pub fn from_json(json: &[u8], server: &AuthorizationServer) -> Result<Self, InvalidKeySet> {
+        #[derive(Deserialize)]
+        struct Jwks<'a> {
+            #[serde(borrow)]
+            keys: Vec<&'a RawValue>,
+        }
+
+        let Jwks { keys: jwks } = serde_json::from_slice(json).map_err(|_| InvalidKeySet(()))?;
+        let mut set = Self::default();
+        for jwk in &jwks {
+            let keys = if set.len < server.jwks.max_keys {
+                usable_keys(jwk, &server.algorithms)
+            } else {
+                Vec::new()
+            };
+            if keys.is_empty() {
+                set.left_out += 1;
+            } else if keys.iter().any(|key| !set.keys.iter().any(|k| k.identity() == key.identity()))
+            {
+                set.len += 1;
+                set.keys.extend(keys);
+            }
+        }
+        set.keys.sort_by(|a, b| a.identity().cmp(&b.identity()));
+        Ok(set)
+    }
+
+    /// How many keys can be used.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no key can be used.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many keys were left out because they cannot be used, or are too many.
+    #[must_use]
+    pub const fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    /// The ids of the keys, sorted, each once; keys without an id do not show.
+    pub fn kids(&self) -> impl Iterator<Item = &str> {
+        let kids: BTreeSet<_> = self.keys.iter().filter_map(|key| key.kid.as_deref()).collect();
+        kids.into_iter()
+    }
+
+    /// Whether there is a key of this id.
+    #[must_use]
+    pub fn contains(&self, kid: &str) -> bool {
+        !self.of_kid(kid).is_empty()
+    }
+
+    /// Every condition on which a key is chosen: its id, if the token names one, and its
+    /// algorithm. Type, `use`, `key_ops` and strength were looked at when the set was read.
+    pub(crate) fn select(&self, kid: Option<&str>, algorithm: Algorithm) -> Selection<'_> {
+        let of_kid = kid.map_or(&self.keys[..], |kid| self.of_kid(kid));
+        let mut fitting = of_kid.iter().filter(|key| key.algorithm == algorithm);
+        match (fitting.next(), fitting.next()) {
+            (Some(key), None) => Selection::Key(key),
+            (Some(_), Some(_)) => Selection::Ambiguous,
+            (None, _) if kid.is_some() && !of_kid.is_empty() => Selection::OtherAlgorithm,
+            (None, _) => Selection::None,
+        }
+    }
+
+    /// Whether both sets verify the same tokens.
+    pub(crate) fn same_keys(&self, other: &Self) -> bool {
+        self.keys
+            .iter()
+            .map(VerificationKey::identity)
+            .eq(other.keys.iter().map(VerificationKey::identity))
+    }
+
+    /// Whether this id stands for the same key in both.
+    pub(crate) fn same_key(&self, other: &Self, kid: &str) -> bool {
+        let (ours, theirs) = (self.of_kid(kid), other.of_kid(kid));
+        (ours.iter().map(VerificationKey::identity)).eq(theirs.iter().map(VerificationKey::identity))
+    }
+
+    fn of_kid(&self, kid: &str) -> &[VerificationKey] {
+        let from = self.keys.partition_point(|key| key.kid.as_deref() < Some(kid));
+        let rest = &self.keys[from..];
+        &rest[..rest.partition_point(|key| key.kid.as_deref() == Some(kid))]
+    }
+}
+
+impl std::fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeySet")
+            .field("len", &self.len)
+            .field("left_out", &self.left_out)
+            .finish_non_exhaustive()
+    }
+}
+
+impl VerificationKey {
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.verifier.verify(message, signature)
+    }
+
+    fn identity(&self) -> (Option<&str>, &'static str, &[u8]) {
+        (self.kid.as_deref(), self.algorithm.as_str(), &self.material)
+    }
+}
+
+/// A JWK, as far as it matters here.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    kid: Option<String>,
+    alg: Option<String>,
+    #[serde(rename = "use")]
+    usage: Option<String>,
+    key_ops: Option<Vec<String>>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+    // Members of private and symmetric keys (RFC 7518 §6, RFC 9964): a key that shows one is
+    // known to more than its owner.
+    d: Option<IgnoredAny>,
+    p: Option<IgnoredAny>,
+    q: Option<IgnoredAny>,
+    dp: Option<IgnoredAny>,
+    dq: Option<IgnoredAny>,
+    qi: Option<IgnoredAny>,
+    oth: Option<IgnoredAny>,
+    k: Option<IgnoredAny>,
+    #[serde(rename = "priv")]
+    private: Option<IgnoredAny>,
+}
+
+impl Jwk {
+    fn is_private(&self) -> bool {
+        [
+            &self.d, &self.p, &self.q, &self.dp, &self.dq, &self.qi, &self.oth, &self.k,
+            &self.private,
+        ]
+        .into_iter()
+        .any(Option::is_some)
+    }
+
+    fn is_for_signatures(&self) -> bool {
+        self.usage.as_deref().is_none_or(|usage| usage == "sig")
+            && self
+                .key_ops
+                .as_ref()
+                .is_none_or(|ops| ops.iter().any(|op| op == "verify"))
+    }
+
+    /// Whether the key's curve, or lack of one, is that of the algorithm.
+    fn fits(&self, algorithm: Algorithm) -> bool {
+        let (kty, crv) = match algorithm {
+            Algorithm::Rs256
+            | Algorithm::Rs384
+            | Algorithm::Rs512
+            | Algorithm::Ps256
+            | Algorithm::Ps384
+            | Algorithm::Ps512 => ("RSA", None),
+            Algorithm::Es256 => ("EC", Some("P-256")),
+            Algorithm::Es384 => ("EC", Some("P-384")),
+            Algorithm::Es512 => ("EC", Some("P-521")),
+            Algorithm::EdDsa => ("OKP", Some("Ed25519")),
+        };
+        self.kty == kty
+            && (crv.is_none() || self.crv.as_deref() == crv)
+            && self
+                .alg
+                .as_deref()
+                .is_none_or(|alg| alg.parse() == Ok(algorithm))
+    }
+}
+
+/// The key, once for each of `algorithms` that it may be used with.
+fn usable_keys(jwk: &RawValue, algorithms: &[Algorithm]) -> Vec<VerificationKey> {
+    let Ok(jwk) = serde_json::from_str::<Jwk>(jwk.get()) else {
+        return Vec::new();
+    };
+    if jwk.is_private() || !jwk.is_for_signatures() {
+        return Vec::new();
+    }
+    let number = |member: &Option<String>| {
+        member
+            .as_ref()
+            .and_then(|text| URL_SAFE_NO_PAD.decode(text).ok())
+            .unwrap_or_default()
+    };
+    let (n, e, x, y) = (number(&jwk.n), number(&jwk.e), number(&jwk.x), number(&jwk.y));
+    let (n, e) = (without_leading_zeros(&n), without_leading_zeros(&e));
+    let key = match jwk.kty.as_str() {
+        "RSA" => PublicKey::Rsa { n, e },
+        "EC" => PublicKey::Ec { x: &x, y: &y },
+        "OKP" => PublicKey::Ed25519 { x: &x },
+        _ => return Vec::new(),
+    };
+    algorithms
+        .iter()
+        .filter(|algorithm| jwk.fits(**algorithm))
+        .filter_map(|&algorithm| {
+            Some(VerificationKey {
+                kid: jwk.kid.clone(),
+                algorithm,
+                material: [n, &[0], e, &x, &y].concat(),
+                verifier: Verifier::new(algorithm, key)?,
+            })
+        })
+        .collect()
+}
+
+/// Some servers write a sign byte in front, which RFC 7518 §6.3.1.1 does not want.
+fn without_leading_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    &number[zeros..]
+}

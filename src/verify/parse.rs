@@ -1,0 +1,214 @@
+//! A compact JWS taken apart (RFC 7515 §7.1): bounded, strict, and believed in nothing.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::json::{Malformed, Object};
+use crate::{algorithm::Algorithm, rejection::RejectionKind};
+
+/// Larger tokens are refused unread. Okta's have about 1 KiB.
+const MAX_TOKEN_BYTES: usize = 16 * 1_024;
+
+/// A token that was taken apart and not verified: nothing in it may be acted upon, other than to
+/// look for the key that it claims to be signed with.
+pub(crate) struct UnverifiedToken<'a> {
+    /// Header and payload as they were sent, which is what was signed.
+    pub(crate) signing_input: &'a str,
+    pub(crate) signature: Vec<u8>,
+    /// `None` for whatever is not an asymmetric algorithm that we know.
+    pub(crate) algorithm: Option<Algorithm>,
+    pub(crate) kid: Option<String>,
+    pub(crate) is_at_jwt: bool,
+    pub(crate) claims: Object,
+}
+
+impl From<Malformed> for RejectionKind {
+    fn from(_: Malformed) -> Self {
+        Self::TokenMalformed
+    }
+}
+
+impl<'a> UnverifiedToken<'a> {
+    pub(crate) fn parse(token: &'a str) -> Result<Self, RejectionKind> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(RejectionKind::TokenMalformed);
+        }
+        let mut parts = token.split('.');
+        let (Some(header), Some(payload), Some(signature)) =
+            (parts.next(), parts.next(), parts.next())
+        else {
+            return Err(RejectionKind::TokenMalformed);
+        };
+        match parts.count() {
+            0 => {}
+            // Five parts are a JWE (RFC 7516 §7.1), which is nothing we could read.
+            2 => return Err(RejectionKind::TokenTypeRejected),
+            _ => return Err(RejectionKind::TokenMalformed),
+        }
+        let signing_input = &token[..header.len() + 1 + payload.len()];
+
+        let header = Object::parse(decode_text(header)?)?;
+        let algorithm = header
+            .string("alg")?
+            .ok_or(RejectionKind::TokenMalformed)?
+            .parse()
+            .ok();
+        let kid = header.owned_string("kid")?;
+        // RFC 7515 §4.1.11: extensions that are critical and not understood; we understand none.
+        // RFC 7797 §7: a JWT's payload is always encoded.
+        if header.has("crit") || header.has("b64") {
+            return Err(RejectionKind::TokenTypeRejected);
+        }
+        let is_at_jwt = match header.string("typ")? {
+            None => false,
+            Some(typ) => match media_type(&typ) {
+                Some(AcceptedType::AtJwt) => true,
+                Some(AcceptedType::Jwt) => false,
+                None => return Err(RejectionKind::TokenTypeRejected),
+            },
+        };
+        let claims = Object::parse(decode_text(payload)?)?;
+        let signature = decode(signature)?;
+        Ok(Self {
+            signing_input,
+            signature,
+            algorithm,
+            kid,
+            is_at_jwt,
+            claims,
+        })
+    }
+}
+
+enum AcceptedType {
+    Jwt,
+    AtJwt,
+}
+
+/// Explicit types are believed (RFC 8725 §3.11): whatever calls itself something else is something
+/// else. `application/` may be left out (RFC 7515 §4.1.9).
+fn media_type(typ: &str) -> Option<AcceptedType> {
+    let lower = typ.to_ascii_lowercase();
+    match lower.strip_prefix("application/").unwrap_or(&lower) {
+        "jwt" => Some(AcceptedType::Jwt),
+        "at+jwt" => Some(AcceptedType::AtJwt),
+        _ => None,
+    }
+}
+
+/// base64url without padding, in its one canonical form (RFC 7515 §2).
+fn decode(part: &str) -> Result<Vec<u8>, RejectionKind> {
+    URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| RejectionKind::TokenMalformed)
+}
+
+fn decode_text(part: &str) -> Result<String, RejectionKind> {
+    String::from_utf8(decode(part)?).map_err(|_| RejectionKind::TokenMalformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encode(bytes: impl AsRef<[u8]>) -> String {
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn kind(token: &str) -> Option<RejectionKind> {
+        UnverifiedToken::parse(token).err()
+    }
+
+    fn with_header(header: &str) -> String {
+        format!("{}.{}.c2ln", encode(header), encode("{}"))
+    }
+
+    #[test]
+    fn only_three_parts_are_a_token() {
+        let (h, p) = (encode(r#"{"alg":"RS256"}"#), encode("{}"));
+        assert_eq!(kind(&format!("{h}.{p}.c2ln")), None);
+        for token in ["", "x", "..", &h, &format!("{h}.{p}"), &format!("{h}.{p}.c2ln.x")] {
+            assert_eq!(kind(token), Some(RejectionKind::TokenMalformed), "{token}");
+        }
+        let jwe = format!("{h}.{p}.c2ln.x.y");
+        assert_eq!(kind(&jwe), Some(RejectionKind::TokenTypeRejected));
+        assert_eq!(kind(&format!("{jwe}.z")), Some(RejectionKind::TokenMalformed));
+    }
+
+    #[test]
+    fn base64_is_the_url_alphabet_unpadded_and_canonical() {
+        let (h, p) = (encode(r#"{"alg":"RS256"}"#), encode("{}"));
+        // "e30" is canonical for "{}"; "e31" decodes to the same bytes with stray bits.
+        assert_eq!(p, "e30");
+        for payload in ["e31", "e30=", "e3 0", "+/8", "{}", "e30\n"] {
+            let token = format!("{h}.{payload}.c2ln");
+            assert_eq!(kind(&token), Some(RejectionKind::TokenMalformed), "{payload}");
+        }
+        assert_eq!(kind(&format!("{h}.{p}.c2l")), Some(RejectionKind::TokenMalformed));
+        assert_eq!(kind(&format!("{h}.{p}.c2lh=")), Some(RejectionKind::TokenMalformed));
+    }
+
+    #[test]
+    fn text_must_be_json_in_utf8() {
+        let h = encode(r#"{"alg":"RS256"}"#);
+        for payload in [&b"\xff"[..], b"{\"a\":\"\xc3\"}", b"\xef\xbb\xbf{}", b"", b"[]", b"{}x"] {
+            let token = format!("{h}.{}.c2ln", encode(payload));
+            assert_eq!(kind(&token), Some(RejectionKind::TokenMalformed), "{payload:?}");
+        }
+    }
+
+    #[test]
+    fn headers_are_read_strictly() {
+        let malformed = [
+            "{}",
+            r#"{"alg":null}"#,
+            r#"{"alg":["RS256"]}"#,
+            r#"{"alg":"RS256","alg":"RS256"}"#,
+            r#"{"alg":"RS256","kid":1}"#,
+            r#"{"alg":"RS256","kid":null}"#,
+            r#"{"alg":"RS256","typ":1}"#,
+        ];
+        for header in malformed {
+            assert_eq!(kind(&with_header(header)), Some(RejectionKind::TokenMalformed), "{header}");
+        }
+        let other_types = [
+            r#"{"alg":"RS256","crit":["exp"]}"#,
+            r#"{"alg":"RS256","crit":[]}"#,
+            r#"{"alg":"RS256","b64":false}"#,
+            r#"{"alg":"RS256","b64":true}"#,
+            r#"{"alg":"RS256","typ":"dpop+jwt"}"#,
+            r#"{"alg":"RS256","typ":"logout+jwt"}"#,
+            r#"{"alg":"RS256","typ":"application/secevent+jwt"}"#,
+            r#"{"alg":"RS256","typ":"application/okta-internal-at+jwt"}"#,
+            r#"{"alg":"RS256","typ":"JOSE"}"#,
+            r#"{"alg":"RS256","typ":""}"#,
+        ];
+        for header in other_types {
+            assert_eq!(kind(&with_header(header)), Some(RejectionKind::TokenTypeRejected), "{header}");
+        }
+        for header in [
+            r#"{"alg":"RS256"}"#,
+            r#"{"alg":"RS256","typ":"JWT"}"#,
+            r#"{"alg":"RS256","typ":"application/jwt"}"#,
+            r#"{"alg":"RS256","typ":"AT+JWT"}"#,
+            r#"{"alg":"RS256","jku":"https://evil.example","jwk":{},"x5u":"x","x5c":[]}"#,
+        ] {
+            assert_eq!(kind(&with_header(header)), None, "{header}");
+        }
+    }
+
+    #[test]
+    fn names_of_algorithms_that_are_not_accepted_become_none() {
+        for name in ["none", "NONE", "HS256", "rs256", "RS256 ", "ESP256", "RSA-OAEP"] {
+            let token = with_header(&format!(r#"{{"alg":"{name}"}}"#));
+            let parsed = UnverifiedToken::parse(&token).unwrap_or_else(|_| panic!("{name}"));
+            assert_eq!(parsed.algorithm, None, "{name}");
+        }
+    }
+
+    #[test]
+    fn oversized_tokens_are_refused_unread() {
+        let padding = "x".repeat(MAX_TOKEN_BYTES);
+        let token = with_header(&format!(r#"{{"alg":"RS256","x":"{padding}"}}"#));
+        assert_eq!(kind(&token), Some(RejectionKind::TokenMalformed));
+    }
+}
