@@ -67,6 +67,13 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
+    pub(crate) const fn after(self, duration: Duration) -> Self {
+        Self {
+            monotonic: self.monotonic.saturating_add(duration),
+            wall: self.wall.saturating_add(duration),
+        }
+    }
+
     /// How long ago `earlier` was: the larger of what the two clocks say.
     ///
     /// The wall clock can only add to the age (a suspended machine, a jump forward); a wall clock

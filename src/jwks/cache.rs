@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     fetch::{self, Failed, HttpClient, Reply},
-    snapshot::{Freshness, Snapshot},
+    snapshot::{Freshness, Snapshot, View},
     state::{Answer, Changes, KeyStatus, Outcome, Plan, State, Want},
 };
 use crate::{
@@ -45,14 +45,23 @@ struct Shared {
     client: HttpClient,
     audit: Audit,
     state: Mutex<State>,
-    /// What `state` holds, for readers that take no lock.
-    snapshot: ArcSwapOption<Snapshot>,
-    stale_is_usable: AtomicBool,
+    /// What `state` shows, for readers that take no lock.
+    view: ArcSwapOption<View>,
     driver_runs: AtomicBool,
     /// Tells the driver to look at its plan again.
     kick: Arc<Notify>,
     /// Counts completed fetches.
     completed: watch::Sender<u64>,
+}
+
+/// Keys that are held on to without a lock or a count.
+pub(crate) struct AtHand(Guard<Option<Arc<View>>>);
+
+impl AtHand {
+    /// Always there, since one is only made of a view that is.
+    pub(crate) fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        self.0.as_ref().map(|view| &view.snapshot)
+    }
 }
 
 /// What waiting for keys came to.
@@ -79,8 +88,7 @@ impl KeyCache {
             client,
             audit,
             state,
-            snapshot: ArcSwapOption::empty(),
-            stale_is_usable: AtomicBool::new(false),
+            view: ArcSwapOption::empty(),
             driver_runs: AtomicBool::new(false),
             kick: Arc::default(),
             completed: watch::Sender::new(0),
@@ -88,22 +96,13 @@ impl KeyCache {
     }
 
     /// The keys, if they can be used as they are. Takes no lock and never waits.
-    pub(crate) fn at_hand(&self, now: Moment) -> Guard<Option<Arc<Snapshot>>> {
-        let snapshot = self.0.snapshot.load();
-        let freshness = snapshot.as_ref().map(|snapshot| snapshot.freshness(now));
-        let is_usable = match freshness {
-            Some(Freshness::Fresh) => true,
-            Some(Freshness::Soft) => {
-                self.0.ensure_driver();
-                true
-            }
-            Some(Freshness::Stale) => {
-                self.0.ensure_driver();
-                self.0.stale_is_usable.load(Ordering::Acquire)
-            }
-            Some(Freshness::Dead) | None => false,
-        };
-        if is_usable { snapshot } else { Guard::from_inner(None) }
+    pub(crate) fn at_hand(&self, now: Moment) -> Option<AtHand> {
+        let view = self.0.view.load();
+        let snapshot = &view.as_ref()?.snapshot;
+        if snapshot.freshness(now) != Freshness::Fresh {
+            self.0.ensure_driver();
+        }
+        view.as_ref()?.is_usable(now).then_some(AtHand(view))
     }
 
     /// What to do for a request whose key is not simply [at hand](Self::at_hand).
@@ -137,21 +136,9 @@ impl KeyCache {
                 }
             }
         };
-        match tokio::time::timeout(limit, waiting).await {
-            Ok(obtained) => obtained,
-            Err(_) => self.without_answer(want),
-        }
-    }
-
-    /// The server is slow. Keys from before do, if they are not dead and have what is wanted.
-    fn without_answer(&self, want: Want<'_>) -> Obtained {
-        let state = self.0.lock();
-        match state.last_resort(self.0.clock.now()) {
-            Some(snapshot) if want.kid.is_none_or(|kid| snapshot.keys.contains(kid)) => {
-                Obtained::Keys(Arc::clone(snapshot))
-            }
-            _ => Obtained::Unavailable(Duration::ZERO),
-        }
+        tokio::time::timeout(limit, waiting)
+            .await
+            .unwrap_or(Obtained::Unavailable(Duration::ZERO))
     }
 
     /// Gets keys if there are none yet, and waits for them as long as a request would.
@@ -278,9 +265,7 @@ impl Shared {
 
     /// Shows the state to those who take no lock.
     fn publish(&self, state: &State) {
-        self.stale_is_usable
-            .store(state.stale_is_usable(), Ordering::Release);
-        self.snapshot.store(state.snapshot().cloned());
+        self.view.store(state.view().map(Arc::new));
     }
 
     fn record(

@@ -7,12 +7,12 @@
 
 mod cache;
 mod fetch;
-#[cfg(test)]
+#[cfg(all(test, feature = "test-util"))]
 mod simulation;
 mod snapshot;
 mod state;
 
-pub(crate) use cache::{KeyCache, Obtained};
+pub(crate) use cache::{AtHand, KeyCache, Obtained};
 pub(crate) use fetch::HttpClient;
 pub(crate) use snapshot::Snapshot;
 pub(crate) use state::{Answer, Want};

@@ -11,8 +11,11 @@ pub(crate) struct Snapshot {
     pub(crate) keys: Arc<KeySet>,
     /// Counts the changes of the keys.
     pub(crate) generation: u64,
-    /// When the server was asked: what it withdrew after that, it may not have known.
+    /// When the server was asked; what happened there since then is not in it.
     pub(crate) asked: Moment,
+    /// From when the ages below count: from when the server was asked, unless it took so long to
+    /// answer that little of the life would be left.
+    pub(crate) born: Moment,
     /// The ages at which it should be refreshed, at which it needs to be, and at which it is dead.
     pub(crate) soft: Duration,
     pub(crate) life: Duration,
@@ -34,7 +37,7 @@ pub(crate) enum Freshness {
 
 impl Snapshot {
     pub(crate) fn age(&self, now: Moment) -> Duration {
-        now.age_of(self.asked)
+        now.age_of(self.born)
     }
 
     pub(crate) fn freshness(&self, now: Moment) -> Freshness {
@@ -47,6 +50,34 @@ impl Snapshot {
             Freshness::Stale
         } else {
             Freshness::Dead
+        }
+    }
+}
+
+/// While this lasts, a key set past its life may be used: its server was asked in time and has not
+/// answered yet, or could not be reached and is about to be asked again. Without it nobody asked,
+/// because the process was asleep, and keys may have been withdrawn meanwhile.
+#[derive(Clone, Copy)]
+pub(crate) struct Grace {
+    pub(crate) since: Moment,
+    pub(crate) lasts: Duration,
+}
+
+/// What requests see: a key set, and whether it may be used past its life.
+#[derive(Clone)]
+pub(crate) struct View {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) grace: Option<Grace>,
+}
+
+impl View {
+    pub(crate) fn is_usable(&self, now: Moment) -> bool {
+        match self.snapshot.freshness(now) {
+            Freshness::Fresh | Freshness::Soft => true,
+            Freshness::Stale => self
+                .grace
+                .is_some_and(|grace| now.age_of(grace.since) <= grace.lasts),
+            Freshness::Dead => false,
         }
     }
 }

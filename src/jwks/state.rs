@@ -19,11 +19,14 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::HeaderValue;
 
-use super::snapshot::{Freshness, Snapshot};
+use super::snapshot::{Freshness, Grace, Snapshot, View};
 use crate::{jwks_policy::JwksPolicy, time::Moment, verify::KeySet};
 
 /// No authorization server's key ids are longer.
 const MAX_KID_BYTES: usize = 256;
+
+/// Timers that are this late are not taken for a process that was asleep.
+const SLACK: Duration = Duration::from_secs(1);
 
 /// Durations here are points on the monotonic clock unless they say otherwise.
 pub(crate) struct State {
@@ -52,8 +55,9 @@ enum Fetch {
         started: Moment,
     },
     Backoff {
-        until: Duration,
-        until_without_keys: Duration,
+        since: Moment,
+        lasts: Duration,
+        lasts_without_keys: Duration,
     },
 }
 
@@ -158,6 +162,11 @@ impl State {
         }
     }
 
+    #[cfg(all(test, feature = "test-util"))]
+    pub(crate) fn remembered_kids(&self) -> usize {
+        self.settled.len()
+    }
+
     pub(crate) fn snapshot(&self) -> Option<&Arc<Snapshot>> {
         self.snapshot.as_ref()
     }
@@ -165,7 +174,7 @@ impl State {
     /// What to do for a request whose key is not simply at hand.
     pub(crate) fn ask(&mut self, now: Moment, want: Want<'_>) -> Answer {
         self.wanted = true;
-        let Some(snapshot) = self.usable(now).cloned() else {
+        let Some(snapshot) = self.usable(now) else {
             return self.without_keys(now);
         };
         let Some(kid) = want.kid else {
@@ -203,6 +212,10 @@ impl State {
                 };
             }
             Fetch::Idle => {}
+        }
+        // An empty set that is not yet believed says nothing.
+        if let Some(left) = self.confirmation_left(now) {
+            return Answer::Unavailable(left);
         }
         // The server was asked after the request came, and had no such key.
         if snapshot.asked.monotonic > want.arrived.monotonic {
@@ -250,49 +263,47 @@ impl State {
     }
 
     /// The key set, if it may be used without further ado.
-    pub(crate) fn usable(&self, now: Moment) -> Option<&Arc<Snapshot>> {
-        self.snapshot
-            .as_ref()
-            .filter(|snapshot| match snapshot.freshness(now) {
-                Freshness::Fresh | Freshness::Soft => true,
-                Freshness::Stale => self.stale_is_usable(),
-                Freshness::Dead => false,
-            })
+    pub(crate) fn usable(&self, now: Moment) -> Option<Arc<Snapshot>> {
+        self.view()
+            .filter(|view| view.is_usable(now))
+            .map(|view| view.snapshot)
     }
 
-    /// Whether keys past their life may be used: the server was asked in time and has not
-    /// answered, or could not be reached. Otherwise nobody asked, because the process was asleep,
-    /// and keys may have been withdrawn meanwhile.
-    pub(crate) fn stale_is_usable(&self) -> bool {
-        let asked_in_time = match (self.fetch, &self.snapshot) {
-            (Fetch::InFlight { started }, Some(snapshot)) => {
-                snapshot.age(started) < snapshot.life
+    /// What to show to those who only read.
+    pub(crate) fn view(&self) -> Option<View> {
+        let snapshot = Arc::clone(self.snapshot.as_ref()?);
+        let grace = match self.fetch {
+            Fetch::InFlight { started }
+                if self.failures > 0 || snapshot.age(started) < snapshot.life =>
+            {
+                Some(Grace {
+                    since: started,
+                    lasts: self.policy.fetch_deadline + SLACK,
+                })
             }
-            _ => false,
+            Fetch::Backoff { since, lasts, .. } => Some(Grace {
+                since,
+                lasts: lasts + SLACK,
+            }),
+            Fetch::InFlight { .. } | Fetch::Idle => None,
         };
-        self.failures > 0 || asked_in_time
-    }
-
-    /// For a request that waited as long as it may: keys that are past their life, and not dead.
-    pub(crate) fn last_resort(&self, now: Moment) -> Option<&Arc<Snapshot>> {
-        self.snapshot
-            .as_ref()
-            .filter(|snapshot| snapshot.freshness(now) != Freshness::Dead)
+        Some(View { snapshot, grace })
     }
 
     /// How long until the next attempt after a failure; zero if it is due, or none failed.
     fn backoff_left(&self, now: Moment) -> Duration {
         match self.fetch {
             Fetch::Backoff {
-                until,
-                until_without_keys,
+                since,
+                lasts,
+                lasts_without_keys,
             } => {
-                let until = if self.usable(now).is_some() {
-                    until
+                let lasts = if self.usable(now).is_some() {
+                    lasts
                 } else {
-                    until_without_keys
+                    lasts_without_keys
                 };
-                until.saturating_sub(now.monotonic)
+                lasts.saturating_sub(now.age_of(since))
             }
             Fetch::Idle | Fetch::InFlight { .. } => Duration::ZERO,
         }
@@ -309,10 +320,8 @@ impl State {
             Fetch::InFlight { .. } => return Plan::Rest,
             Fetch::Backoff { .. } => (self.backoff_left(now), false),
             Fetch::Idle => {
-                let due_in = match (&self.snapshot, self.empty_since) {
-                    (_, Some(since)) => {
-                        (since + self.confirmation_gap()).saturating_sub(now.monotonic)
-                    }
+                let due_in = match (&self.snapshot, self.confirmation_left(now)) {
+                    (_, Some(left)) => left,
                     (Some(snapshot), None) => snapshot.soft.saturating_sub(snapshot.age(now)),
                     (None, None) if self.wanted => Duration::ZERO,
                     (None, None) => return Plan::Rest,
@@ -381,13 +390,13 @@ impl State {
                     self.settled
                         .retain(|kid, until| *until != Duration::MAX && !keys.contains(kid));
                 }
-                self.apply(started, keys, max_age, etag, random);
+                self.apply((started, now), keys, max_age, etag, random);
                 self.succeeded(changed)
             }
             Outcome::NotModified { max_age } => match self.snapshot.take() {
                 Some(snapshot) => {
                     let keys = Arc::clone(&snapshot.keys);
-                    self.apply(started, keys, max_age, snapshot.etag.clone(), random);
+                    self.apply((started, now), keys, max_age, snapshot.etag.clone(), random);
                     self.succeeded(None)
                 }
                 None => self.failed(now, None, random),
@@ -397,7 +406,7 @@ impl State {
 
     fn apply(
         &mut self,
-        asked: Moment,
+        (asked, answered): (Moment, Moment),
         keys: Arc<KeySet>,
         max_age: Option<Duration>,
         etag: Option<HeaderValue>,
@@ -407,11 +416,15 @@ impl State {
         let life = max_age
             .unwrap_or(cap)
             .clamp(self.policy.ttl_min.min(cap), cap);
+        // An answer that was read late, since the process was stopped, took no longer than this.
+        let took = answered.age_of(asked).min(self.policy.fetch_deadline);
+        let born = asked.after(took.saturating_sub(life / 2));
         let ahead = f64::from(self.policy.refresh_ahead_percent) / 100.0;
         self.snapshot = Some(Arc::new(Snapshot {
             keys,
             generation: self.generation,
             asked,
+            born,
             // Servers that started together should not refresh together.
             soft: life.mul_f64(ahead * (0.9 + 0.2 * random)),
             life,
@@ -438,9 +451,10 @@ impl State {
         let asked_for = retry_after.unwrap_or_default().min(policy.backoff_max);
         let wait = |longest: Duration| doubled.min(longest).mul_f64(jitter).max(asked_for);
         self.fetch = Fetch::Backoff {
-            until: now.monotonic + wait(policy.backoff_max),
-            until_without_keys: now.monotonic
-                + wait(policy.backoff_max_without_keys.min(policy.backoff_max)),
+            since: now,
+            // Not longer than keys live, so that a key withdrawn in between is not used longer.
+            lasts: wait(policy.backoff_max.min(policy.ttl_cap)),
+            lasts_without_keys: wait(policy.backoff_max_without_keys.min(policy.backoff_max)),
         };
         self.failures = self.failures.saturating_add(1);
         Changes {
@@ -454,12 +468,12 @@ impl State {
         if self.snapshot.is_none() {
             return self.failed(now, None, random);
         }
-        match self.empty_since {
+        match self.confirmation_left(now) {
             None => {
                 self.empty_since = Some(now.monotonic);
                 Changes::default()
             }
-            Some(since) if now.monotonic < since + self.confirmation_gap() => Changes::default(),
+            Some(left) if !left.is_zero() => Changes::default(),
             Some(_) => {
                 self.empty_since = None;
                 let before = self.snapshot.take();
@@ -471,10 +485,12 @@ impl State {
         }
     }
 
-    /// A tenth of the keys' life, so that it is over before they are; half a minute is enough.
-    fn confirmation_gap(&self) -> Duration {
+    /// How long until an empty set is looked at again, if the last one was: a tenth of the keys'
+    /// life after it, so that it is over before they are, and half a minute at most.
+    fn confirmation_left(&self, now: Moment) -> Option<Duration> {
         let life = self.snapshot.as_ref().map_or(Duration::ZERO, |s| s.life);
-        (life / 10).min(Duration::from_secs(30))
+        let gap = (life / 10).min(Duration::from_secs(30));
+        Some((self.empty_since? + gap).saturating_sub(now.monotonic))
     }
 
     pub(crate) fn status(&self, now: Moment) -> KeyStatus {
@@ -482,7 +498,7 @@ impl State {
             None => KeyStatus::Down {
                 retry_in: self.backoff_left(now),
             },
-            Some(_) if self.failures == 0 => KeyStatus::Ready,
+            Some(_) if self.failures == 0 && self.empty_since.is_none() => KeyStatus::Ready,
             Some(snapshot) => KeyStatus::Degraded {
                 age: snapshot.age(now),
                 stale: snapshot.freshness(now) == Freshness::Stale,

@@ -8,7 +8,7 @@ use crate::{
     access_token::AccessToken,
     audit::{Audit, Decision, Event, KeyFacts},
     authorization_server::AuthorizationServer,
-    jwks::{Answer, KeyCache, Obtained, Snapshot, Want},
+    jwks::{Answer, AtHand, KeyCache, Obtained, Snapshot, Want},
     rejection::{Rejection, RejectionKind},
     resource_server::ResourceServer,
     time::{Clock, Moment},
@@ -154,7 +154,7 @@ impl Authenticator {
         };
         let kid = pending.unverified_kid();
         let at_hand = cache.at_hand(now);
-        if let Some(snapshot) = &*at_hand
+        if let Some(snapshot) = at_hand.as_ref().and_then(AtHand::snapshot)
             && kid.is_none_or(|kid| snapshot.keys.contains(kid))
         {
             let attempt = self.finish(now, pending, snapshot);
