@@ -13,14 +13,11 @@
 
 use std::{env, error::Error, process::ExitCode};
 
-use axum::{Json, Router, routing::get};
-use portcullis::{
-    AccessToken, AuthenticateLayer, ConfigError, RequireLayer, ResourceServer, Role,
-    audit::TracingAudit,
-};
-use serde_json::{Value, json};
+use portcullis::{AuthenticateLayer, ResourceServer, audit::TracingAudit};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
+
+mod api;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -51,39 +48,6 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let prefetch = authenticate.clone();
     tokio::spawn(async move { prefetch.prefetch().await });
 
-    axum::serve(listener, app(authenticate)?).await?;
+    axum::serve(listener, api::router(authenticate)?).await?;
     Ok(())
-}
-
-fn app(authenticate: AuthenticateLayer) -> Result<Router, ConfigError> {
-    Ok(Router::new()
-        .route("/whoami", get(whoami))
-        .route(
-            "/data",
-            get(|| async { Json(json!({ "data": [1, 2, 3] })) })
-                .layer(RequireLayer::all_scopes(["read:data"])?),
-        )
-        .route(
-            "/data",
-            axum::routing::post(|| async { Json(json!({ "written": true })) })
-                .layer(RequireLayer::all_scopes(["write:data"])?),
-        )
-        .route(
-            "/admin",
-            get(|| async { Json(json!({ "admin": true })) })
-                .layer(RequireLayer::role(Role::Admin)),
-        )
-        .route_layer(authenticate)
-        // Added after the layer: public.
-        .route("/health", get(|| async { "ok" })))
-}
-
-async fn whoami(token: AccessToken) -> Json<Value> {
-    Json(json!({
-        "subject": token.subject(),
-        "issuer": token.issuer(),
-        "scopes": token.scopes().collect::<Vec<_>>(),
-        "groups": token.groups().collect::<Vec<_>>(),
-        "role": token.role().map(Role::as_str),
-    }))
 }

@@ -8,17 +8,15 @@
 
 use std::error::Error;
 
-use axum::{
-    Json, Router,
-    routing::{get, post},
-};
 use portcullis::{
-    AccessToken, AuthenticateLayer, AuthorizationServer, RequireLayer, ResourceServer, Role,
-    RoleMapping, test_util::TestAuthorizationServer,
+    AuthenticateLayer, AuthorizationServer, ResourceServer, Role, RoleMapping,
+    test_util::TestAuthorizationServer,
 };
 use reqwest::{Client, Method};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::net::TcpListener;
+
+mod api;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -37,22 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 ),
         )
         .build()?;
-    let api = Router::new()
-        .route("/whoami", get(whoami))
-        .route(
-            "/data",
-            get(|| async { "some data\n" }).layer(RequireLayer::all_scopes(["read:data"])?),
-        )
-        .route(
-            "/data",
-            post(|| async { "written\n" }).layer(RequireLayer::all_scopes(["write:data"])?),
-        )
-        .route(
-            "/admin",
-            get(|| async { "welcome, admin\n" }).layer(RequireLayer::role(Role::Admin)),
-        )
-        .route_layer(AuthenticateLayer::new(resource_server))
-        .route("/health", get(|| async { "ok\n" }));
+    let api = api::router(AuthenticateLayer::new(resource_server))?;
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let origin = format!("http://{}", listener.local_addr()?);
@@ -126,13 +109,4 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("\nStop with Ctrl-C.");
     server.await??;
     Ok(())
-}
-
-async fn whoami(token: AccessToken) -> Json<Value> {
-    Json(json!({
-        "subject": token.subject(),
-        "scopes": token.scopes().collect::<Vec<_>>(),
-        "groups": token.groups().collect::<Vec<_>>(),
-        "role": token.role().map(Role::as_str),
-    }))
 }

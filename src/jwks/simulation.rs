@@ -370,7 +370,10 @@ impl World {
             arrived: self.now,
             until: Duration::MAX,
         });
-        // Asking wakes the driver.
+        // Whoever is told to wait asks again at once; then the driver wakes.
+        for waiting in std::mem::take(&mut self.waiting) {
+            self.ask(waiting);
+        }
         self.drive();
         self.complete_fetch();
     }
@@ -465,7 +468,7 @@ impl World {
         );
         let shortest_backoff = 0.1 * self.policy.backoff_min.as_secs_f64();
         assert!(
-            self.failed_starts as f64 <= 1.0 + elapsed / shortest_backoff,
+            self.failed_starts as f64 <= 1.0 + jumps + elapsed / shortest_backoff,
             "I1: {} failed fetches in {elapsed} s",
             self.failed_starts
         );

@@ -195,13 +195,18 @@ impl State {
         if kid.len() > MAX_KID_BYTES {
             return Answer::Unknown;
         }
+        if self.refresh.is_some_and(|refresh| refresh.is_paid) {
+            // On its way; whoever asked for it asks again when told to wait.
+            return Answer::Wait(self.policy.miss_wait);
+        }
         let settled_until = self.settled.get(kid).copied().unwrap_or_default();
         let is_settled = now.monotonic < settled_until;
-        if is_settled && want.failed_with.is_some() {
-            return Answer::Unknown;
-        }
         match self.fetch {
             Fetch::InFlight { .. } => return Answer::Wait(self.policy.miss_wait),
+            // A signature that was looked at once is bad, whether or not the server answers.
+            Fetch::Backoff { .. } if is_settled && want.failed_with.is_some() => {
+                return Answer::Unknown;
+            }
             // The last fetch failed, so we don't know what the server has.
             Fetch::Backoff { .. } => {
                 let wait = self.backoff_left(now);
@@ -222,8 +227,10 @@ impl State {
             return Answer::Unknown;
         }
         if is_settled || !self.bucket.take(now, &self.policy) {
-            let allowed = self.bucket.next_token(now, &self.policy);
-            self.schedule(allowed.max(settled_until));
+            if settled_until < Duration::MAX {
+                let allowed = self.bucket.next_token(now, &self.policy);
+                self.schedule(allowed.max(settled_until));
+            }
             return Answer::Unknown;
         }
         // A key may be published any moment; a signature that fails under a key that we hold is

@@ -1,0 +1,182 @@
+//! What the tests of the layer share: a protected service, and a way to ask it.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{Router, body::Body, response::Response, routing::get};
+use http::Request;
+use http_body_util::BodyExt;
+use portcullis::{
+    AccessToken, AuthenticateLayer, AuthenticateLayerBuilder, AuthorizationServer, JwksPolicy,
+    Rejection, ResourceServer, Role, RoleMapping,
+    audit::{AuditSink, Event},
+    test_util::{FakeClock, TestAuthorizationServer, TestIssuer},
+};
+use tower::ServiceExt;
+
+/// An authorization server with the issuer `default`, and a service that trusts it.
+pub struct World {
+    pub okta: TestAuthorizationServer,
+    pub issuer: TestIssuer,
+    pub clock: FakeClock,
+    pub layer: AuthenticateLayer,
+    pub app: Router,
+    pub log: Log,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(|policy| policy).await
+    }
+
+    pub async fn with(policy: impl FnOnce(JwksPolicy) -> JwksPolicy) -> Self {
+        Self::build(policy, |builder| builder).await
+    }
+
+    pub async fn build(
+        policy: impl FnOnce(JwksPolicy) -> JwksPolicy,
+        configure: impl FnOnce(AuthenticateLayerBuilder) -> AuthenticateLayerBuilder,
+    ) -> Self {
+        let clock = FakeClock::new();
+        let okta = TestAuthorizationServer::start_at(clock.clone()).await;
+        let issuer = okta.custom("default");
+        let resource_server = ResourceServer::builder()
+            .trust(trusted(&okta).jwks_policy(policy(JwksPolicy::default())))
+            .build()
+            .unwrap();
+        let log = Log::default();
+        let builder = AuthenticateLayer::builder(resource_server)
+            .clock(clock.clock())
+            .audit(log.clone());
+        let layer = configure(builder).build();
+        let app = Router::new()
+            .route("/", get(|token: AccessToken| async move { token.subject().to_owned() }))
+            .layer(layer.clone());
+        Self {
+            okta,
+            issuer,
+            clock,
+            layer,
+            app,
+            log,
+        }
+    }
+
+    pub async fn ask(&self, token: &str) -> Answer {
+        ask(&self.app, token).await
+    }
+
+    /// Time goes by until the next fetch of keys has completed.
+    pub async fn until_fetched(&self, step: Duration) {
+        let before = self.log.fetches();
+        self.clock.advance(step);
+        while self.log.fetches() == before {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// The issuer `default` of a test server, with roles.
+pub fn trusted(okta: &TestAuthorizationServer) -> AuthorizationServer {
+    AuthorizationServer::okta_custom(okta.origin(), "default")
+        .audience("api://default")
+        .roles(
+            RoleMapping::new()
+                .grant(Role::Admin, ["admins"])
+                .grant(Role::Write, ["writers"])
+                .grant(Role::Read, ["readers"]),
+        )
+}
+
+/// What a caller sees, and what outer layers do.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub kind: Option<&'static str>,
+    pub challenge: Option<String>,
+    pub retry_after: Option<u64>,
+    pub body: String,
+}
+
+pub async fn ask(app: &Router, token: &str) -> Answer {
+    let request = Request::get("/").header("authorization", format!("Bearer {token}"));
+    send(app, request.body(Body::empty()).unwrap()).await
+}
+
+pub async fn send(app: &Router, request: Request<Body>) -> Answer {
+    let response = app.clone().oneshot(request).await.unwrap();
+    read(response).await
+}
+
+pub async fn read(response: Response) -> Answer {
+    let (parts, body) = response.into_parts();
+    let header = |name| {
+        let value = parts.headers.get(name)?;
+        Some(value.to_str().unwrap().to_owned())
+    };
+    let bytes = body.collect().await.unwrap().to_bytes();
+    Answer {
+        status: parts.status.as_u16(),
+        kind: parts
+            .extensions
+            .get::<Rejection>()
+            .map(|rejection| rejection.kind().as_str()),
+        challenge: header("www-authenticate"),
+        retry_after: header("retry-after").map(|seconds| seconds.parse().unwrap()),
+        body: String::from_utf8(bytes.to_vec()).unwrap(),
+    }
+}
+
+/// An audit sink that keeps a line for each event.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    pub fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub fn fetches(&self) -> usize {
+        let lines = self.0.lock().unwrap();
+        lines.iter().filter(|line| line.starts_with("fetch")).count()
+    }
+
+    pub fn with_prefix(&self, prefix: &str) -> Vec<String> {
+        let mut lines = self.lines();
+        lines.retain(|line| line.starts_with(prefix));
+        lines
+    }
+}
+
+impl AuditSink for Log {
+    fn record(&self, event: &Event<'_>) {
+        let line = match event {
+            Event::Trusted(trusted) => format!("trusted {}", trusted.issuer),
+            Event::Decision(decision) => format!(
+                "decision {} {} {} subject={} issuer={} step={} waited={}",
+                decision.method,
+                decision.route.unwrap_or(decision.path),
+                decision.rejection.map_or("ALLOWED", |r| r.kind().as_str()),
+                decision.subject().unwrap_or("-"),
+                decision.issuer.map_or("-", |issuer| issuer.rsplit('/').next().unwrap()),
+                decision.failed_step().map_or("-", |step| step.as_str()),
+                decision.waited,
+            ),
+            Event::KeyFetch(fetch) => format!("fetch failure={:?} left_out={}", fetch.failure, fetch.left_out),
+            Event::KeysChanged(change) => format!(
+                "keys generation={} keys={} added={} removed={}",
+                change.generation,
+                change.keys,
+                change.added.len(),
+                change.removed.len()
+            ),
+            Event::Outage(outage) => format!("outage {:?} held={}", outage.failure, outage.keys_held),
+            Event::Recovery(recovery) => format!("recovery after {}", recovery.failures),
+            other => format!("{other:?}"),
+        };
+        self.0.lock().unwrap().push(line);
+    }
+}
