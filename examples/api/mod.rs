@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 /// | `GET /admin` | role admin |
 pub fn router(authenticate: AuthenticateLayer) -> Result<Router, ConfigError> {
     let read = get(|| async { Json(json!({ "data": [1, 2, 3] })) })
-        .layer(RequireLayer::all_scopes(["read:data"])?);
+        .route_layer(RequireLayer::all_scopes(["read:data"])?);
     let write = post(|| async { Json(json!({ "written": true })) })
-        .layer(RequireLayer::all_scopes(["write:data"])?);
+        .route_layer(RequireLayer::all_scopes(["write:data"])?);
     let admin = get(|| async { Json(json!({ "welcome": "admin" })) })
-        .layer(RequireLayer::role(Role::Admin));
+        .route_layer(RequireLayer::role(Role::Admin));
     Ok(Router::new()
         .route("/whoami", get(whoami))
         .route("/data", read.merge(write))

@@ -22,7 +22,7 @@ use crate::{
 /// Lets only requests through whose token has a scope, or whose groups amount to a role.
 ///
 /// Goes inside an [`AuthenticateLayer`](crate::AuthenticateLayer), on a route or on a router; add
-/// several to ask for several things. Answers 403 if the token is not enough, 401 if there is none
+/// several, one `route_layer` each, to ask for several things. Answers 403 if the token is not enough, 401 if there is none
 /// (in the optional mode), and 500 if there is no `AuthenticateLayer` outside, so that a route
 /// that was left unprotected by mistake lets nobody in.
 ///
@@ -34,8 +34,8 @@ use crate::{
 ///     .trust(AuthorizationServer::okta_custom("company.okta.com", "default").audience("api"))
 ///     .build()?;
 /// let app: Router = Router::new()
-///     .route("/data", get(|| async { "data" }).layer(RequireLayer::all_scopes(["read:data"])?))
-///     .route("/data", delete(|| async { "gone" }).layer(RequireLayer::role(Role::Admin)))
+///     .route("/data", get(|| async { "data" }).route_layer(RequireLayer::all_scopes(["read:data"])?))
+///     .route("/data", delete(|| async { "gone" }).route_layer(RequireLayer::role(Role::Admin)))
 ///     .layer(AuthenticateLayer::new(resource_server));
 /// # Ok::<(), portcullis::ConfigError>(())
 /// ```
