@@ -53,6 +53,8 @@ enum Fetch {
     Idle,
     InFlight {
         started: Moment,
+        /// It did not start late: within the keys' life, or when the backoff ended.
+        in_time: bool,
     },
     Backoff {
         since: Moment,
@@ -280,14 +282,13 @@ impl State {
     pub(crate) fn view(&self) -> Option<View> {
         let snapshot = Arc::clone(self.snapshot.as_ref()?);
         let grace = match self.fetch {
-            Fetch::InFlight { started }
-                if self.failures > 0 || snapshot.age(started) < snapshot.life =>
-            {
-                Some(Grace {
-                    since: started,
-                    lasts: self.policy.fetch_deadline + SLACK,
-                })
-            }
+            Fetch::InFlight {
+                started,
+                in_time: true,
+            } => Some(Grace {
+                since: started,
+                lasts: self.policy.fetch_deadline + SLACK,
+            }),
             Fetch::Backoff { since, lasts, .. } => Some(Grace {
                 since,
                 lasts: lasts + SLACK,
@@ -350,7 +351,15 @@ impl State {
             return Plan::Sleep(at.saturating_sub(now.monotonic));
         }
         self.refresh = None;
-        self.fetch = Fetch::InFlight { started: now };
+        let in_time = match (self.fetch, &self.snapshot) {
+            (Fetch::Backoff { since, lasts, .. }, _) => now.age_of(since) <= lasts + SLACK,
+            (_, Some(snapshot)) => snapshot.age(now) < snapshot.life,
+            (_, None) => false,
+        };
+        self.fetch = Fetch::InFlight {
+            started: now,
+            in_time,
+        };
         Plan::Fetch {
             etag: self
                 .snapshot
@@ -368,7 +377,7 @@ impl State {
 
     /// The fetch ended. `random` is a number from 0 up to 1.
     pub(crate) fn complete(&mut self, now: Moment, outcome: Outcome, random: f64) -> Changes {
-        let Fetch::InFlight { started } = self.fetch else {
+        let Fetch::InFlight { started, .. } = self.fetch else {
             return Changes::default();
         };
         self.fetch = Fetch::Idle;
@@ -457,11 +466,12 @@ impl State {
         let jitter = 0.1 + 0.9 * random;
         let asked_for = retry_after.unwrap_or_default().min(policy.backoff_max);
         let wait = |longest: Duration| doubled.min(longest).mul_f64(jitter).max(asked_for);
+        // Not longer than keys live, so that a key withdrawn in between is not used longer.
+        let longest = policy.backoff_max.min(policy.ttl_cap);
         self.fetch = Fetch::Backoff {
             since: now,
-            // Not longer than keys live, so that a key withdrawn in between is not used longer.
-            lasts: wait(policy.backoff_max.min(policy.ttl_cap)),
-            lasts_without_keys: wait(policy.backoff_max_without_keys.min(policy.backoff_max)),
+            lasts: wait(longest),
+            lasts_without_keys: wait(longest.min(policy.backoff_max_without_keys)),
         };
         self.failures = self.failures.saturating_add(1);
         Changes {
