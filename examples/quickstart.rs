@@ -50,8 +50,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
             "exp": issuer.claims(json!({}))["exp"].as_u64().unwrap_or_default() + 24 * 3_600,
         }))
     };
-    let admin = mint("ada", &["Everyone", "DataEngineers"], &["read:data", "write:data"]);
-    let writer = mint("wim", &["Everyone", "ETLDevelopers"], &["read:data", "write:data"]);
+    let admin = mint(
+        "ada",
+        &["Everyone", "DataEngineers"],
+        &["read:data", "write:data"],
+    );
+    let writer = mint(
+        "wim",
+        &["Everyone", "ETLDevelopers"],
+        &["read:data", "write:data"],
+    );
     let reader = mint("rita", &["Everyone", "DataAnalysts"], &["read:data"]);
     let stranger = mint("sam", &["Everyone"], &["openid"]);
     let expired = issuer.mint(json!({ "exp": 1_700_000_000 }));
@@ -59,7 +67,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (signed, _) = admin.rsplit_once('.').unwrap_or_default();
     let forged = format!("{signed}.{}", "A".repeat(342));
 
-    println!("The API is at {origin}, its authorization server at {}.\n", issuer.issuer());
+    println!(
+        "The API is at {origin}, its authorization server at {}.\n",
+        issuer.issuer()
+    );
     let client = Client::builder().no_proxy().build()?;
     for (who, token, method, path) in [
         ("nobody", None, "GET", "/health"),
@@ -74,7 +85,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ("stranger", Some(&stranger), "GET", "/whoami"),
         ("stranger", Some(&stranger), "GET", "/data"),
         ("admin, token expired", Some(&expired), "GET", "/whoami"),
-        ("admin, token for another API", Some(&elsewhere), "GET", "/whoami"),
+        (
+            "admin, token for another API",
+            Some(&elsewhere),
+            "GET",
+            "/whoami",
+        ),
         ("admin, signature forged", Some(&forged), "GET", "/whoami"),
     ] {
         let method: Method = method.parse()?;

@@ -193,8 +193,10 @@ impl AccessToken {
         if requirement.is_satisfied_by(self.scopes()) {
             Ok(())
         } else {
-            Err(Rejection::scope_insufficient(requirement.challenge().clone())
-                .with_subject(self.subject()))
+            Err(
+                Rejection::scope_insufficient(requirement.challenge().clone())
+                    .with_subject(self.subject()),
+            )
         }
     }
 

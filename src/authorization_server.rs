@@ -4,14 +4,12 @@ use std::{collections::HashSet, sync::Arc};
 
 use url::{Host, Url};
 
-use crate::{
-    algorithm::Algorithm, error::ConfigError, jwks_policy::JwksPolicy, role::RoleMapping,
-};
+use crate::{algorithm::Algorithm, error::ConfigError, jwks_policy::JwksPolicy, role::RoleMapping};
 
 /// An authorization server whose access tokens are accepted, and the policy for them.
 ///
 /// Start with a preset, [`okta_custom`](Self::okta_custom) or [`okta_org`](Self::okta_org), or
-/// with [`new`](Self::new) for any other, and say which audience its tokens must carry. Without an
+/// with [`with_issuer`](Self::with_issuer) for any other, and say which audience its tokens must carry. Without an
 /// audience there is no `AuthorizationServer`, and the code does not compile:
 ///
 /// ```compile_fail
@@ -67,10 +65,7 @@ pub(crate) enum Audience {
 pub struct WithoutAudience(AuthorizationServer);
 
 impl WithoutAudience {
-    pub(crate) fn new(
-        issuer: impl Into<Arc<str>>,
-        jwks_uri: Result<Url, ConfigError>,
-    ) -> Self {
+    pub(crate) fn new(issuer: impl Into<Arc<str>>, jwks_uri: Result<Url, ConfigError>) -> Self {
         Self(AuthorizationServer {
             issuer: issuer.into(),
             aliases: Vec::new(),
@@ -112,7 +107,7 @@ impl AuthorizationServer {
     ///
     /// `issuer` is compared with the `iss` claim byte for byte, so write it as the tokens carry
     /// it, with or without a trailing slash.
-    pub fn new(issuer: impl Into<String>, jwks_uri: &str) -> WithoutAudience {
+    pub fn with_issuer(issuer: impl Into<String>, jwks_uri: &str) -> WithoutAudience {
         let url = Url::parse(jwks_uri).map_err(|_| ConfigError::InvalidJwksUri {
             found: jwks_uri.to_owned(),
             problem: "is not a URL",
@@ -324,7 +319,7 @@ mod tests {
     const KEYS: &str = "https://id.example/keys";
 
     fn problem(issuer: &str, jwks_uri: &str) -> Option<String> {
-        AuthorizationServer::new(issuer, jwks_uri)
+        AuthorizationServer::with_issuer(issuer, jwks_uri)
             .audience("api")
             .check()
             .err()
@@ -337,19 +332,30 @@ mod tests {
         for origin in ["http://localhost:1", "http://127.0.0.1:1", "http://[::1]:1"] {
             assert_eq!(problem(origin, &format!("{origin}/keys")), None, "{origin}");
         }
-        for bad in ["http://id.example", "http://localhost.evil.example", "ftp://id.example", "id.example", ""] {
+        for bad in [
+            "http://id.example",
+            "http://localhost.evil.example",
+            "ftp://id.example",
+            "id.example",
+            "",
+        ] {
             assert!(problem(bad, KEYS).is_some(), "issuer {bad:?} was taken");
-            assert!(problem("https://id.example", bad).is_some(), "keys at {bad:?} were taken");
+            assert!(
+                problem("https://id.example", bad).is_some(),
+                "keys at {bad:?} were taken"
+            );
         }
-        let http = AuthorizationServer::new("http://id.internal", "http://id.internal/keys")
-            .audience("api");
+        let http =
+            AuthorizationServer::with_issuer("http://id.internal", "http://id.internal/keys")
+                .audience("api");
         assert!(http.clone().check().is_err());
         assert!(http.dangerous_allow_plain_http().check().is_ok());
     }
 
     #[test]
     fn what_protects_nothing_is_refused() {
-        let server = || AuthorizationServer::new("https://id.example", KEYS).audience("api");
+        let server =
+            || AuthorizationServer::with_issuer("https://id.example", KEYS).audience("api");
         assert!(server().audience("").check().is_err());
         assert!(server().algorithms([]).check().is_err());
         assert!(server().groups_claim("").check().is_err());

@@ -154,7 +154,9 @@ impl Reader<'_> {
             Ok(origin) => Some(origin),
             Err(error) => {
                 let advice = error.to_string();
-                let advice = advice.split_once("\" ").map_or(&*advice, |(_, advice)| advice);
+                let advice = advice
+                    .split_once("\" ")
+                    .map_or(&*advice, |(_, advice)| advice);
                 let expected = format!("the domain of the Okta org; this one {advice}");
                 self.mistake("OKTA_ORG_DOMAIN", domain, expected);
                 None
@@ -377,7 +379,10 @@ mod tests {
 
     #[test]
     fn a_client_id_alone_does_not_bring_the_org_server() {
-        let with_client_id = [("OKTA_CLIENT_ID", "0oa1"), ("OKTA_ALLOW_ORG_SERVER", "false")];
+        let with_client_id = [
+            ("OKTA_CLIENT_ID", "0oa1"),
+            ("OKTA_ALLOW_ORG_SERVER", "false"),
+        ];
         assert_eq!(issuers(&with_client_id).len(), 1);
     }
 
@@ -455,7 +460,10 @@ mod tests {
             ("OKTA_AUDIENCE", " api "),
             ("OKTA_AUTH_SERVER_ID", ""),
             ("OKTA_AUTH_SERVER_ID", "a,a"),
-            ("OKTA_AUTH_SERVER_ID", "https://company.okta.com/oauth2/default"),
+            (
+                "OKTA_AUTH_SERVER_ID",
+                "https://company.okta.com/oauth2/default",
+            ),
             ("OKTA_ALLOW_ORG_SERVER", ""),
             ("OKTA_ALLOW_ORG_SERVER", "TRUE"),
             ("OKTA_CLIENT_ID", ""),
@@ -471,20 +479,36 @@ mod tests {
             ("CLOCK_LEEWAY", "1.5"),
             ("CLOCK_LEEWAY", "99999999999999999999"),
         ] {
-            assert_eq!(wrong(&[(variable, value)]), [variable], "{variable}={value:?}");
+            assert_eq!(
+                wrong(&[(variable, value)]),
+                [variable],
+                "{variable}={value:?}"
+            );
         }
-        assert_eq!(wrong(&[("OKTA_ALLOW_ORG_SERVER", "true")]), ["OKTA_CLIENT_ID"]);
+        assert_eq!(
+            wrong(&[("OKTA_ALLOW_ORG_SERVER", "true")]),
+            ["OKTA_CLIENT_ID"]
+        );
     }
 
     #[test]
     fn messages_name_variable_value_and_remedy() {
         let error = build(&[("OKTA_ORG_DOMAIN", "company-admin.okta.com")]).unwrap_err();
         let text = error.to_string();
-        for part in ["OKTA_ORG_DOMAIN", "\"company-admin.okta.com\"", "\"company.okta.com\""] {
+        for part in [
+            "OKTA_ORG_DOMAIN",
+            "\"company-admin.okta.com\"",
+            "\"company.okta.com\"",
+        ] {
             assert!(text.contains(part), "{text}");
         }
-        let unset = build(&[("OKTA_AUDIENCE", "(unset)")]).unwrap_err().to_string();
-        assert!(unset.contains("OKTA_AUDIENCE is not set: expected"), "{unset}");
+        let unset = build(&[("OKTA_AUDIENCE", "(unset)")])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            unset.contains("OKTA_AUDIENCE is not set: expected"),
+            "{unset}"
+        );
     }
 
     #[cfg(unix)]

@@ -70,7 +70,9 @@ pub enum ConfigError {
     #[error("no authorization server is trusted: add one with `trust`")]
     NoAuthorizationServer,
     /// An audience is empty.
-    #[error("the audience for issuer {issuer:?} is empty: write the `aud` that its tokens for this API carry")]
+    #[error(
+        "the audience for issuer {issuer:?} is empty: write the `aud` that its tokens for this API carry"
+    )]
     EmptyAudience {
         /// The issuer.
         issuer: String,
@@ -84,13 +86,17 @@ pub enum ConfigError {
         problem: &'static str,
     },
     /// A claim path names nothing.
-    #[error("the groups claim for issuer {issuer:?} is empty: write the name of the claim, such as \"groups\"")]
+    #[error(
+        "the groups claim for issuer {issuer:?} is empty: write the name of the claim, such as \"groups\""
+    )]
     EmptyClaimPath {
         /// The issuer.
         issuer: String,
     },
     /// A required scope is not a scope token of RFC 6749 §3.3, or there is none.
-    #[error("scope {found:?} is not a scope token: write one or more, each without spaces or quotes")]
+    #[error(
+        "scope {found:?} is not a scope token: write one or more, each without spaces or quotes"
+    )]
     InvalidScope {
         /// As configured.
         found: String,

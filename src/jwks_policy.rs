@@ -128,14 +128,62 @@ impl JwksPolicy {
         let durations = [
             ("ttl_cap", self.ttl_cap, SECOND, DAY, "1 second to 24 hours"),
             ("ttl_min", self.ttl_min, SECOND, DAY, "1 second to 24 hours"),
-            ("stale_cap", self.stale_cap, Duration::ZERO, DAY, "at most 24 hours"),
-            ("fetch_deadline", self.fetch_deadline, SECOND / 10, MINUTE, "100 milliseconds to 60 seconds"),
-            ("keys_wait", self.keys_wait, Duration::ZERO, MINUTE, "at most 60 seconds"),
-            ("miss_wait", self.miss_wait, Duration::ZERO, MINUTE, "at most 60 seconds"),
-            ("miss_interval", self.miss_interval, SECOND, DAY, "1 second to 24 hours"),
-            ("backoff_min", self.backoff_min, SECOND / 10, DAY, "100 milliseconds to 24 hours"),
-            ("backoff_max", self.backoff_max, self.backoff_min, DAY, "backoff_min to 24 hours"),
-            ("backoff_max_without_keys", self.backoff_max_without_keys, SECOND / 10, DAY, "100 milliseconds to 24 hours"),
+            (
+                "stale_cap",
+                self.stale_cap,
+                Duration::ZERO,
+                DAY,
+                "at most 24 hours",
+            ),
+            (
+                "fetch_deadline",
+                self.fetch_deadline,
+                SECOND / 10,
+                MINUTE,
+                "100 milliseconds to 60 seconds",
+            ),
+            (
+                "keys_wait",
+                self.keys_wait,
+                Duration::ZERO,
+                MINUTE,
+                "at most 60 seconds",
+            ),
+            (
+                "miss_wait",
+                self.miss_wait,
+                Duration::ZERO,
+                MINUTE,
+                "at most 60 seconds",
+            ),
+            (
+                "miss_interval",
+                self.miss_interval,
+                SECOND,
+                DAY,
+                "1 second to 24 hours",
+            ),
+            (
+                "backoff_min",
+                self.backoff_min,
+                SECOND / 10,
+                DAY,
+                "100 milliseconds to 24 hours",
+            ),
+            (
+                "backoff_max",
+                self.backoff_max,
+                self.backoff_min,
+                DAY,
+                "backoff_min to 24 hours",
+            ),
+            (
+                "backoff_max_without_keys",
+                self.backoff_max_without_keys,
+                SECOND / 10,
+                DAY,
+                "100 milliseconds to 24 hours",
+            ),
         ];
         for (setting, found, min, max, expected) in durations {
             if !(min..=max).contains(&found) {
@@ -143,11 +191,29 @@ impl JwksPolicy {
             }
         }
         let numbers = [
-            ("refresh_ahead_percent", self.refresh_ahead_percent as usize, 10, 90, "10 to 90"),
+            (
+                "refresh_ahead_percent",
+                self.refresh_ahead_percent as usize,
+                10,
+                90,
+                "10 to 90",
+            ),
             ("miss_burst", self.miss_burst as usize, 1, 100, "1 to 100"),
-            ("unknown_kids", self.unknown_kids, 0, 65_536, "at most 65536"),
+            (
+                "unknown_kids",
+                self.unknown_kids,
+                0,
+                65_536,
+                "at most 65536",
+            ),
             ("max_keys", self.max_keys, 1, 1_000, "1 to 1000"),
-            ("max_body", self.max_body, 1_024, 16 * 1_024 * 1_024, "1 KiB to 16 MiB, in bytes"),
+            (
+                "max_body",
+                self.max_body,
+                1_024,
+                16 * 1_024 * 1_024,
+                "1 KiB to 16 MiB, in bytes",
+            ),
         ];
         for (setting, found, min, max, expected) in numbers {
             if !(min..=max).contains(&found) {
@@ -172,7 +238,10 @@ mod tests {
         let bad = [
             (JwksPolicy::default().ttl_cap(Duration::ZERO), "ttl_cap"),
             (JwksPolicy::default().max_keys(0), "max_keys"),
-            (JwksPolicy::default().backoff_max(Duration::ZERO), "backoff_max"),
+            (
+                JwksPolicy::default().backoff_max(Duration::ZERO),
+                "backoff_max",
+            ),
             (JwksPolicy::default().keys_wait(Duration::MAX), "keys_wait"),
         ];
         for (policy, name) in bad {

@@ -1,5 +1,93 @@
-//! An OAuth 2.0 resource server as a Tower layer.
+//! An OAuth 2.0 **resource server** as a Tower layer: the gate in front of an axum router, or of
+//! any `tower::Service<http::Request<_>>`.
+//!
+//! It takes the bearer token off a request, finds the signing key of the authorization server that
+//! issued it, verifies signature, issuer, audience, times and type, maps groups to the roles
+//! `admin`, `write` and `read`, and hands the handler a verified [`AccessToken`]. Whatever does not
+//! pass is answered with the status and the challenge that
+//! [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750) asks for.
+//!
+//! - [`AuthorizationServer`] says whose tokens are accepted and on what terms; for Okta there are
+//!   presets.
+//! - [`ResourceServer`] puts them together, in code or [from the
+//!   environment](ResourceServer::from_env).
+//! - [`AuthenticateLayer`] is the gate. It holds the keys.
+//! - [`RequireLayer`], further in, asks for scopes or a role.
+//! - [`AccessToken`] is what handlers receive.
+//!
+//! ```
+//! # #[cfg(feature = "axum")]
+//! # fn app() -> Result<axum::Router, portcullis::ConfigError> {
+//! use axum::{Router, routing::get};
+//! use portcullis::{AccessToken, AuthenticateLayer, AuthorizationServer, RequireLayer, ResourceServer};
+//!
+//! let okta = AuthorizationServer::okta_custom("company.okta.com", "default").audience("api://orders");
+//! let resource_server = ResourceServer::builder().trust(okta).build()?;
+//!
+//! let app = Router::new()
+//!     .route("/me", get(|token: AccessToken| async move { token.subject().to_owned() }))
+//!     .route("/orders", get(|| async { "[]" }).route_layer(RequireLayer::all_scopes(["orders:read"])?))
+//!     .layer(AuthenticateLayer::new(resource_server));
+//! # Ok(app)
+//! # }
+//! ```
+//!
+//! # What is checked
+//!
+//! In this order; the first that fails decides the answer, a [`RejectionKind`].
+//!
+//! 1. One `Authorization` header, with the scheme `Bearer` in any case and one token. Tokens in
+//!    the query, a form or a cookie are not looked at.
+//! 2. A compact JWS of at most 16 KiB: three parts in canonical base64url; header and claims JSON
+//!    objects in UTF-8 without duplicate members, nested 32 deep and with 256 members at most. No
+//!    `crit` or `b64`; a `typ` of `JWT`, `at+jwt` or none.
+//! 3. The issuer, `iss`: exactly that of a trusted authorization server.
+//! 4. The algorithm, `alg`: on that server's list, by default RS256 alone. `none` and HMAC cannot
+//!    be on it.
+//! 5. Not marked as something else: `events` (logout tokens, security events); `nonce`, `at_hash`,
+//!    `c_hash` or a `jti` that starts with `ID.` (ID tokens).
+//! 6. The key: one of that server's, by `kid` and algorithm; a token without a `kid` needs exactly
+//!    one key that fits. See [`JwksPolicy`] for how keys are fetched and how long they are used.
+//! 7. The signature.
+//! 8. The claims that are looked at have the right types: `sub` and `exp`, which are needed;
+//!    `aud`, `nbf`, `iat`, `scope`, `scp`, `client_id`, `cid`, `uid`, `jti` and the groups claim,
+//!    where they are there.
+//! 9. No `cnf`: a token that is bound to a key of its client (DPoP, mutual TLS) is refused, since
+//!    nothing here could check the binding.
+//! 10. The audience, `aud`: one of the server's, compared exactly.
+//! 11. The client, if clients are restricted.
+//! 12. The times: before `exp`, not before `nbf` or `iat`, give or take the leeway.
+//! 13. What the route asks for: scopes, or a role.
+//!
+//! Not checked: whether a token was revoked before it expired; `auth_time`, `acr`, `amr`; anything
+//! of a stream after it was let through.
+//!
+//! # Features
+//!
+//! | feature | what for |
+//! |---|---|
+//! | `aws_lc_rs` (default) | signatures by aws-lc-rs; needs a C compiler. It is the one used if both are on |
+//! | `rust_crypto` | signatures by the RustCrypto crates, in pure Rust: slower, no ES512, RSA keys to 4096 bits |
+//! | `axum` | [`AccessToken`] as an extractor, [`Rejection`] as a response |
+//! | `tracing` | `TracingAudit`, the [audit](audit) sink that logs |
+//! | `test-util` | an authorization server, signing keys and a fake clock for tests |
+//!
+//! Features add to the API and change nothing else. One of the first two is needed.
+//!
+//! # Versions of Rust
+//!
+//! 1.88 and later. A newer one may be needed by a minor release, though never one that is less
+//! than six months old.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::expect_used,
+        clippy::needless_pass_by_value,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
 
 mod access_token;
 mod algorithm;
@@ -39,3 +127,8 @@ pub use resource_server::{ResourceServer, ResourceServerBuilder};
 pub use role::{Role, RoleMapping};
 pub use scope::ScopeRequirement;
 pub use time::{Clock, UnixTime};
+
+/// The README's examples, compiled and run.
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -340,7 +340,10 @@ mod tests {
     fn messages_read_as_lower_case_sentences() {
         for kind in RejectionKind::ALL {
             let text = kind.description();
-            assert!(text.starts_with(char::is_lowercase) && !text.ends_with('.'), "{text}");
+            assert!(
+                text.starts_with(char::is_lowercase) && !text.ends_with('.'),
+                "{text}"
+            );
             let body: serde_json::Value = serde_json::from_str(kind.wire().body).unwrap();
             assert_eq!(body["code"], kind.as_str());
             assert_eq!(body["message"], text);
@@ -350,7 +353,10 @@ mod tests {
     #[test]
     fn debug_output_does_not_name_the_subject() {
         let rejection = Rejection::from(RejectionKind::TokenExpired).with_subject("joe");
-        assert_eq!(format!("{rejection:?} {rejection}"), "Rejection(TokenExpired) the token has expired");
+        assert_eq!(
+            format!("{rejection:?} {rejection}"),
+            "Rejection(TokenExpired) the token has expired"
+        );
     }
 
     #[test]

@@ -31,7 +31,6 @@ struct Policy {
 
 impl ResourceServer {
     /// Starts a policy that trusts nobody.
-    #[must_use]
     pub const fn builder() -> ResourceServerBuilder {
         ResourceServerBuilder {
             authorization_servers: Vec::new(),
@@ -40,7 +39,6 @@ impl ResourceServer {
     }
 
     /// The authorization servers that are trusted, in the order they were added.
-    #[must_use]
     pub fn authorization_servers(&self) -> &[AuthorizationServer] {
         &self.0.authorization_servers
     }
@@ -120,7 +118,7 @@ mod tests {
     use super::*;
 
     fn server(issuer: &str) -> AuthorizationServer {
-        AuthorizationServer::new(issuer, "https://id.example/keys").audience("api")
+        AuthorizationServer::with_issuer(issuer, "https://id.example/keys").audience("api")
     }
 
     #[test]

@@ -76,8 +76,9 @@ impl ScopeRequirement {
 
     /// Whether a token with the scope tokens `granted` meets the requirement.
     #[must_use]
-    pub fn is_satisfied_by<'t>(&self, granted: impl IntoIterator<Item = &'t str> + Clone) -> bool {
-        let has = |wanted: &String| granted.clone().into_iter().any(|token| token == wanted);
+    pub fn is_satisfied_by<'t>(&self, granted: impl IntoIterator<Item = &'t str>) -> bool {
+        let granted: Vec<_> = granted.into_iter().collect();
+        let has = |wanted: &String| granted.contains(&wanted.as_str());
         if self.all {
             self.tokens.iter().all(has)
         } else {

@@ -7,7 +7,8 @@ use std::{future::Future, time::Duration};
 
 use axum::{Router, routing::get};
 use portcullis::{
-    Algorithm, AuthenticateLayer, AuthorizationServer, JwksPolicy, KeyStatus, ResourceServer, UnixTime,
+    Algorithm, AuthenticateLayer, AuthorizationServer, JwksPolicy, KeyStatus, ResourceServer,
+    UnixTime,
     test_util::{Behaviour, SigningKey, TestAuthorizationServer},
 };
 use serde_json::json;
@@ -39,7 +40,9 @@ fn junk(world: &World) -> String {
 #[tokio::test]
 async fn a_herd_on_a_cold_start_makes_one_fetch_and_all_are_answered() {
     let world = World::new().await;
-    world.issuer.behave(Behaviour::Slow(Duration::from_millis(200)));
+    world
+        .issuer
+        .behave(Behaviour::Slow(Duration::from_millis(200)));
     let token = world.issuer.mint(json!({}));
     let answers = all_at_once(&world.app, vec![token; 1_000]).await;
     assert!(answers.iter().all(|answer| answer.status == 200));
@@ -52,7 +55,9 @@ async fn nothing_is_fetched_before_it_is_needed() {
     for token in ["", "x", "a.b.c"] {
         assert_ne!(world.ask(token).await.status, 200);
     }
-    let stranger = world.issuer.mint(json!({ "iss": "https://stranger.example" }));
+    let stranger = world
+        .issuer
+        .mint(json!({ "iss": "https://stranger.example" }));
     assert_eq!(world.ask(&stranger).await.kind, Some("ISSUER_UNKNOWN"));
     assert_eq!(world.issuer.fetches(), 0);
 }
@@ -68,7 +73,10 @@ async fn a_new_key_is_found_by_its_first_token() {
     assert_eq!(world.issuer.fetches(), 2);
     assert_eq!(
         world.log.with_prefix("keys"),
-        ["keys generation=1 keys=1 added=1 removed=0", "keys generation=2 keys=2 added=1 removed=0"]
+        [
+            "keys generation=1 keys=1 added=1 removed=0",
+            "keys generation=2 keys=2 added=1 removed=0"
+        ]
     );
 }
 
@@ -79,8 +87,16 @@ async fn a_thousand_random_kids_cause_two_fetches_and_are_refused() {
     assert_eq!(world.ask(&good).await.status, 200);
     let tokens: Vec<_> = (0..1_000).map(|_| junk(&world)).collect();
     let answers = all_at_once(&world.app, tokens).await;
-    assert!(answers.iter().all(|answer| answer.kind == Some("KEY_UNKNOWN")));
-    assert!(world.issuer.fetches() <= 3, "{} fetches", world.issuer.fetches());
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.kind == Some("KEY_UNKNOWN"))
+    );
+    assert!(
+        world.issuer.fetches() <= 3,
+        "{} fetches",
+        world.issuer.fetches()
+    );
     assert_eq!(world.ask(&good).await.status, 200);
 }
 
@@ -103,9 +119,17 @@ async fn junk_delays_a_rotation_by_one_interval_at_most() {
     }
     world.issuer.rotate();
     let rotated = world.issuer.mint(json!({}));
-    assert_eq!(world.ask(&rotated).await.kind, Some("KEY_UNKNOWN"), "the bucket is empty");
+    assert_eq!(
+        world.ask(&rotated).await.kind,
+        Some("KEY_UNKNOWN"),
+        "the bucket is empty"
+    );
     in_time(world.until_fetched(Duration::from_secs(15))).await;
-    assert_eq!(world.ask(&rotated).await.status, 200, "seen without being asked for");
+    assert_eq!(
+        world.ask(&rotated).await.status,
+        200,
+        "seen without being asked for"
+    );
 }
 
 #[tokio::test]
@@ -115,10 +139,10 @@ async fn kids_no_server_has_cause_no_fetch() {
     let key = world.issuer.key().with_kid("k".repeat(10_000));
     let token = key.sign(&world.issuer.claims(json!({})));
     assert_eq!(world.ask(&token).await.kind, Some("KEY_UNKNOWN"));
-    let nameless = world.issuer.key().sign_with_header(
-        &json!({ "alg": "RS256" }),
-        &world.issuer.claims(json!({})),
-    );
+    let nameless = world
+        .issuer
+        .key()
+        .sign_with_header(&json!({ "alg": "RS256" }), &world.issuer.claims(json!({})));
     assert_eq!(world.ask(&nameless).await.status, 200);
     assert_eq!(world.issuer.fetches(), 1);
 }
@@ -127,14 +151,21 @@ async fn kids_no_server_has_cause_no_fetch() {
 async fn a_removed_key_is_refused_once_the_set_is_fetched_again() {
     let world = World::new().await;
     let old = world.issuer.key();
-    let token = world.issuer.mint(json!({ "exp": world.clock.now().as_secs() + 86_400 }));
+    let token = world
+        .issuer
+        .mint(json!({ "exp": world.clock.now().as_secs() + 86_400 }));
     assert_eq!(world.ask(&token).await.status, 200);
     world.issuer.rotate();
     world.issuer.remove(old.kid());
     assert_eq!(world.ask(&token).await.status, 200, "nobody knows yet");
     in_time(world.until_fetched(Duration::from_secs(3_600))).await;
     assert_eq!(world.ask(&token).await.kind, Some("KEY_UNKNOWN"));
-    assert!(world.log.lines().contains(&"keys generation=2 keys=1 added=1 removed=1".to_owned()));
+    assert!(
+        world
+            .log
+            .lines()
+            .contains(&"keys generation=2 keys=1 added=1 removed=1".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -181,12 +212,27 @@ async fn without_keys_an_outage_is_our_fault_and_ends_by_itself() {
         world.issuer.behave(behaviour.clone());
         let token = world.issuer.mint(json!({}));
         for answer in all_at_once(&world.app, vec![token.clone(); 20]).await {
-            assert_eq!((answer.status, answer.kind), (503, Some("KEYS_UNAVAILABLE")), "{behaviour:?}");
+            assert_eq!(
+                (answer.status, answer.kind),
+                (503, Some("KEYS_UNAVAILABLE")),
+                "{behaviour:?}"
+            );
             assert_eq!(answer.challenge, None);
-            assert!(answer.retry_after.is_some_and(|seconds| (1..=60).contains(&seconds)));
+            assert!(
+                answer
+                    .retry_after
+                    .is_some_and(|seconds| (1..=60).contains(&seconds))
+            );
         }
-        assert_eq!(world.issuer.fetches(), 1, "{behaviour:?}: one attempt, then backing off");
-        assert!(matches!(world.layer.health()[0].status, KeyStatus::Down { .. }));
+        assert_eq!(
+            world.issuer.fetches(),
+            1,
+            "{behaviour:?}: one attempt, then backing off"
+        );
+        assert!(matches!(
+            world.layer.health()[0].status,
+            KeyStatus::Down { .. }
+        ));
         world.issuer.behave(Behaviour::Normal);
         in_time(world.until_fetched(Duration::from_secs(5))).await;
         assert_eq!(world.ask(&token).await.status, 200, "{behaviour:?}");
@@ -212,7 +258,11 @@ async fn with_keys_an_outage_changes_nothing_until_the_stale_cap() {
         world.issuer.behave(behaviour);
         in_time(world.until_fetched(Duration::from_secs(3_600))).await;
         assert_eq!(world.ask(&token).await.status, 200);
-        assert_eq!(world.ask(&junk(&world)).await.kind, Some("KEYS_UNAVAILABLE"), "who knows?");
+        assert_eq!(
+            world.ask(&junk(&world)).await.kind,
+            Some("KEYS_UNAVAILABLE"),
+            "who knows?"
+        );
         world.issuer.behave(Behaviour::Normal);
         in_time(world.until_fetched(Duration::from_secs(60))).await;
         assert_eq!(world.layer.health()[0].status, KeyStatus::Ready);
@@ -226,7 +276,11 @@ async fn with_keys_an_outage_changes_nothing_until_the_stale_cap() {
         other => panic!("{other:?}"),
     }
     in_time(world.until_fetched(Duration::from_secs(3 * 3_600))).await;
-    assert_eq!(world.ask(&token).await.kind, Some("KEYS_UNAVAILABLE"), "dead after four hours");
+    assert_eq!(
+        world.ask(&token).await.kind,
+        Some("KEYS_UNAVAILABLE"),
+        "dead after four hours"
+    );
 }
 
 #[tokio::test]
@@ -234,7 +288,9 @@ async fn a_known_key_does_not_wait_for_a_server_that_hangs() {
     let world = World::new().await;
     let token = world.issuer.mint(json!({}));
     assert_eq!(world.ask(&token).await.status, 200);
-    world.issuer.behave(Behaviour::Slow(Duration::from_secs(30)));
+    world
+        .issuer
+        .behave(Behaviour::Slow(Duration::from_secs(30)));
     let unknown = tokio::spawn({
         let (app, token) = (world.app.clone(), junk(&world));
         async move { ask(&app, &token).await }
@@ -245,8 +301,14 @@ async fn a_known_key_does_not_wait_for_a_server_that_hangs() {
     for _ in 0..100 {
         assert_eq!(world.ask(&token).await.status, 200);
     }
-    assert!(!unknown.is_finished(), "the known key's requests went past the one that waits");
-    assert_eq!(in_time(unknown).await.unwrap().kind, Some("KEYS_UNAVAILABLE"));
+    assert!(
+        !unknown.is_finished(),
+        "the known key's requests went past the one that waits"
+    );
+    assert_eq!(
+        in_time(unknown).await.unwrap().kind,
+        Some("KEYS_UNAVAILABLE")
+    );
 }
 
 #[tokio::test]
@@ -268,7 +330,10 @@ async fn a_body_that_never_ends_is_given_up() {
     let server_config = AuthorizationServer::okta_custom(&origin, "default")
         .audience("api://default")
         .jwks_policy(policy);
-    let resource_server = ResourceServer::builder().trust(server_config).build().unwrap();
+    let resource_server = ResourceServer::builder()
+        .trust(server_config)
+        .build()
+        .unwrap();
     let app = Router::new()
         .route("/", get(|| async {}))
         .layer(AuthenticateLayer::new(resource_server));
@@ -283,7 +348,9 @@ async fn a_body_that_never_ends_is_given_up() {
 #[tokio::test]
 async fn a_client_that_hangs_up_does_not_cancel_the_fetch() {
     let world = World::new().await;
-    world.issuer.behave(Behaviour::Slow(Duration::from_millis(300)));
+    world
+        .issuer
+        .behave(Behaviour::Slow(Duration::from_millis(300)));
     let token = world.issuer.mint(json!({}));
     let request = tokio::spawn({
         let (app, token) = (world.app.clone(), token.clone());
@@ -301,23 +368,36 @@ async fn a_client_that_hangs_up_does_not_cancel_the_fetch() {
 async fn redirects_within_the_origin_are_followed() {
     let world = World::new().await;
     let elsewhere = world.okta.custom("elsewhere");
-    world.issuer.behave(Behaviour::Redirect(elsewhere.jwks_uri().to_owned()));
+    world
+        .issuer
+        .behave(Behaviour::Redirect(elsewhere.jwks_uri().to_owned()));
     let token = elsewhere.key().sign(&world.issuer.claims(json!({})));
     assert_eq!(world.ask(&token).await.status, 200);
     // A circle ends.
     let world = World::new().await;
-    world.issuer.behave(Behaviour::Redirect(world.issuer.jwks_uri().to_owned()));
+    world
+        .issuer
+        .behave(Behaviour::Redirect(world.issuer.jwks_uri().to_owned()));
     assert_eq!(world.ask(&world.issuer.mint(json!({}))).await.status, 503);
-    assert!(world.issuer.fetches() <= 5, "{} hops", world.issuer.fetches());
+    assert!(
+        world.issuer.fetches() <= 5,
+        "{} hops",
+        world.issuer.fetches()
+    );
 }
 
 #[tokio::test]
 async fn unchanged_keys_are_not_sent_again() {
     let world = World::new().await;
-    let token = world.issuer.mint(json!({ "exp": world.clock.now().as_secs() + 86_400 }));
+    let token = world
+        .issuer
+        .mint(json!({ "exp": world.clock.now().as_secs() + 86_400 }));
     assert_eq!(world.ask(&token).await.status, 200);
     in_time(world.until_fetched(Duration::from_secs(3_600))).await;
-    assert_eq!((world.issuer.fetches(), world.issuer.revalidations()), (2, 1));
+    assert_eq!(
+        (world.issuer.fetches(), world.issuer.revalidations()),
+        (2, 1)
+    );
     assert_eq!(world.ask(&token).await.status, 200);
     assert_eq!(world.layer.health()[0].status, KeyStatus::Ready);
 }
@@ -333,7 +413,9 @@ async fn the_life_of_keys_is_what_the_server_says_within_bounds() {
     ] {
         let world = World::new().await;
         world.issuer.cache_control(cache_control);
-        let token = world.issuer.mint(json!({ "exp": world.clock.now().as_secs() + 86_400 }));
+        let token = world
+            .issuer
+            .mint(json!({ "exp": world.clock.now().as_secs() + 86_400 }));
         assert_eq!(world.ask(&token).await.status, 200);
         world.clock.advance(Duration::from_secs(fresh_for));
         assert_eq!(world.ask(&token).await.status, 200);
@@ -346,7 +428,9 @@ async fn the_life_of_keys_is_what_the_server_says_within_bounds() {
 #[tokio::test]
 async fn an_empty_set_takes_the_keys_away_only_when_seen_twice() {
     let world = World::new().await;
-    let token = world.issuer.mint(json!({ "exp": world.clock.now().as_secs() + 86_400 }));
+    let token = world
+        .issuer
+        .mint(json!({ "exp": world.clock.now().as_secs() + 86_400 }));
     assert_eq!(world.ask(&token).await.status, 200);
     world.issuer.publish_only([]);
     world.ask(&junk(&world)).await;
@@ -360,7 +444,8 @@ async fn servers_do_not_share_keys_floods_or_outages() {
     let okta = TestAuthorizationServer::start().await;
     let [a, b, c] = ["a", "b", "c"].map(|id| okta.custom(id));
     let org = okta.org();
-    let custom = |id: &str| AuthorizationServer::okta_custom(okta.origin(), id).audience("api://default");
+    let custom =
+        |id: &str| AuthorizationServer::okta_custom(okta.origin(), id).audience("api://default");
     let resource_server = ResourceServer::builder()
         .trust(custom("a"))
         .trust(custom("b"))
@@ -369,10 +454,22 @@ async fn servers_do_not_share_keys_floods_or_outages() {
         .build()
         .unwrap();
     let layer = AuthenticateLayer::new(resource_server);
-    let app = Router::new().route("/", get(|| async {})).layer(layer.clone());
-    assert!(layer.prefetch().await.iter().all(|health| health.status == KeyStatus::Ready));
+    let app = Router::new()
+        .route("/", get(|| async {}))
+        .layer(layer.clone());
+    assert!(
+        layer
+            .prefetch()
+            .await
+            .iter()
+            .all(|health| health.status == KeyStatus::Ready)
+    );
     for issuer in [&a, &b, &org] {
-        assert_eq!(ask(&app, &issuer.mint(json!({}))).await.status, 200, "{issuer:?}");
+        assert_eq!(
+            ask(&app, &issuer.mint(json!({}))).await.status,
+            200,
+            "{issuer:?}"
+        );
     }
     // Every key under every other issuer.
     for (signer, claimed) in [(&a, &b), (&b, &a), (&org, &a), (&a, &org)] {
@@ -390,13 +487,20 @@ async fn servers_do_not_share_keys_floods_or_outages() {
     }
     assert_eq!(c.fetches(), fetches);
     c.rotate();
-    assert_eq!(ask(&app, &c.mint(json!({}))).await.status, 200, "c's bucket is its own");
+    assert_eq!(
+        ask(&app, &c.mint(json!({}))).await.status,
+        200,
+        "c's bucket is its own"
+    );
 }
 
 #[tokio::test]
 async fn prefetch_gets_keys_before_the_first_request_and_does_not_insist() {
     let world = World::new().await;
-    assert_eq!(in_time(world.layer.prefetch()).await[0].status, KeyStatus::Ready);
+    assert_eq!(
+        in_time(world.layer.prefetch()).await[0].status,
+        KeyStatus::Ready
+    );
     world.issuer.behave(Behaviour::Down);
     assert_eq!(world.ask(&world.issuer.mint(json!({}))).await.status, 200);
 
@@ -410,7 +514,12 @@ async fn prefetch_gets_keys_before_the_first_request_and_does_not_insist() {
 #[tokio::test]
 async fn asking_for_health_gets_the_keys() {
     let world = World::new().await;
-    assert_eq!(world.layer.health()[0].status, KeyStatus::Down { retry_in: Duration::ZERO });
+    assert_eq!(
+        world.layer.health()[0].status,
+        KeyStatus::Down {
+            retry_in: Duration::ZERO
+        }
+    );
     in_time(async {
         while world.layer.health()[0].status != KeyStatus::Ready {
             tokio::task::yield_now().await;
@@ -443,11 +552,19 @@ fn a_runtime_that_was_shut_down_is_replaced_by_the_next() {
     let okta = servers.block_on(TestAuthorizationServer::start());
     let issuer = okta.custom("default");
     let token = issuer.mint(json!({}));
-    let resource_server = ResourceServer::builder().trust(trusted(&okta)).build().unwrap();
+    let resource_server = ResourceServer::builder()
+        .trust(trusted(&okta))
+        .build()
+        .unwrap();
     let app = Router::new()
         .route("/", get(|| async {}))
         .layer(AuthenticateLayer::new(resource_server));
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
 
     // The fetch under way is lost with the first runtime.
     issuer.behave(Behaviour::Slow(Duration::from_secs(30)));

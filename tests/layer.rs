@@ -14,8 +14,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use portcullis::{
     AccessToken, AuthenticateLayer, EmptyRejection, Rejection, RejectionKind, RequireLayer, Role,
-    ScopeRequirement,
-    test_util::Behaviour,
+    ScopeRequirement, test_util::Behaviour,
 };
 use serde_json::{Value, json};
 use support::{Answer, World, ask, send};
@@ -54,7 +53,9 @@ async fn handlers_learn_who_calls_in_every_way_there_is() {
         struct Claims {
             department: String,
         }
-        token.claims_as::<Claims>().map_or_else(|error| error.to_string(), |c| c.department)
+        token
+            .claims_as::<Claims>()
+            .map_or_else(|error| error.to_string(), |c| c.department)
     }
     let world = World::new().await;
     let app = Router::new()
@@ -88,9 +89,11 @@ async fn extensions_that_came_with_a_request_are_replaced() {
     let app = Router::new()
         .route(
             "/",
-            get(|role: Option<Extension<Role>>, token: Option<AccessToken>| async move {
-                format!("{:?} {:?}", role.is_some(), token.is_some())
-            }),
+            get(
+                |role: Option<Extension<Role>>, token: Option<AccessToken>| async move {
+                    format!("{:?} {:?}", role.is_some(), token.is_some())
+                },
+            ),
         )
         .layer(
             ServiceBuilder::new()
@@ -100,7 +103,9 @@ async fn extensions_that_came_with_a_request_are_replaced() {
                     if request.headers().contains_key("x-anonymous") {
                         request.headers_mut().remove("authorization");
                     } else {
-                        request.headers_mut().insert("authorization", inner.parse().unwrap());
+                        request
+                            .headers_mut()
+                            .insert("authorization", inner.parse().unwrap());
                     }
                     request
                 })
@@ -108,7 +113,9 @@ async fn extensions_that_came_with_a_request_are_replaced() {
         );
     assert_eq!(get_with(&app, "/", Some(&admin)).await.body, "false true");
     let mut anonymous = request("GET", "/", Some(&admin));
-    anonymous.headers_mut().insert("x-anonymous", "1".parse().unwrap());
+    anonymous
+        .headers_mut()
+        .insert("x-anonymous", "1".parse().unwrap());
     assert_eq!(send(&app, anonymous).await.body, "false false");
 }
 
@@ -117,8 +124,14 @@ async fn routes_ask_for_scopes_and_roles() {
     let world = World::new().await;
     let ok = || get(|| async { "ok" });
     let app = Router::new()
-        .route("/all", ok().layer(RequireLayer::all_scopes(["a", "b"]).unwrap()))
-        .route("/any", ok().layer(RequireLayer::any_scope(["a", "b"]).unwrap()))
+        .route(
+            "/all",
+            ok().layer(RequireLayer::all_scopes(["a", "b"]).unwrap()),
+        )
+        .route(
+            "/any",
+            ok().layer(RequireLayer::any_scope(["a", "b"]).unwrap()),
+        )
         .route("/write", ok().layer(RequireLayer::role(Role::Write)))
         .route(
             "/both",
@@ -147,25 +160,66 @@ async fn routes_ask_for_scopes_and_roles() {
         ("/all", vec!["b", "a"], vec![], 200, None, None),
         ("/all", vec!["a"], vec![], 403, no_scope, both.clone()),
         ("/all", vec!["a b"], vec![], 403, no_scope, both.clone()),
-        ("/all", vec!["aa", "bb"], vec![], 403, no_scope, both.clone()),
+        (
+            "/all",
+            vec!["aa", "bb"],
+            vec![],
+            403,
+            no_scope,
+            both.clone(),
+        ),
         ("/any", vec!["b"], vec![], 200, None, None),
         ("/any", vec!["c"], vec![], 403, no_scope, both.clone()),
         ("/write", vec![], vec!["writers"], 200, None, None),
         ("/write", vec![], vec!["admins"], 200, None, None),
-        ("/write", vec![], vec!["readers"], 403, no_role, bare.clone()),
-        ("/write", vec!["a", "b"], vec!["others"], 403, no_role, bare.clone()),
+        (
+            "/write",
+            vec![],
+            vec!["readers"],
+            403,
+            no_role,
+            bare.clone(),
+        ),
+        (
+            "/write",
+            vec!["a", "b"],
+            vec!["others"],
+            403,
+            no_role,
+            bare.clone(),
+        ),
         ("/write", vec![], vec![], 403, no_role, bare.clone()),
         ("/both", vec!["a"], vec!["readers"], 200, None, None),
-        ("/both", vec!["b"], vec!["readers"], 403, no_scope, Some(scope_challenge("a"))),
+        (
+            "/both",
+            vec!["b"],
+            vec!["readers"],
+            403,
+            no_scope,
+            Some(scope_challenge("a")),
+        ),
         ("/both", vec!["a"], vec![], 403, no_role, bare.clone()),
         ("/handler", vec!["b"], vec!["admins"], 200, None, None),
-        ("/handler", vec!["a"], vec!["admins"], 403, no_scope, Some(scope_challenge("b"))),
+        (
+            "/handler",
+            vec!["a"],
+            vec!["admins"],
+            403,
+            no_scope,
+            Some(scope_challenge("b")),
+        ),
         ("/handler", vec!["b"], vec![], 403, no_role, bare.clone()),
     ] {
-        let token = world.issuer.mint(json!({ "scp": scopes, "groups": groups }));
+        let token = world
+            .issuer
+            .mint(json!({ "scp": scopes, "groups": groups }));
         let answer = get_with(&app, path, Some(&token)).await;
         let seen = (answer.status, answer.kind, answer.challenge);
-        assert_eq!(seen, (status, kind, challenge), "{path} {scopes:?} {groups:?}");
+        assert_eq!(
+            seen,
+            (status, kind, challenge),
+            "{path} {scopes:?} {groups:?}"
+        );
         if let Some(kind) = kind {
             let body: Value = serde_json::from_str(&answer.body).unwrap();
             assert_eq!(body["code"], kind);
@@ -177,13 +231,20 @@ async fn routes_ask_for_scopes_and_roles() {
 async fn without_the_layer_outside_nobody_gets_in() {
     let ok = || get(|| async { "ok" });
     let app: Router = Router::new()
-        .route("/scope", ok().layer(RequireLayer::all_scopes(["a"]).unwrap()))
+        .route(
+            "/scope",
+            ok().layer(RequireLayer::all_scopes(["a"]).unwrap()),
+        )
         .route("/role", ok().layer(RequireLayer::role(Role::Read)))
         .route("/token", get(|_: AccessToken| async { "ok" }))
         .route("/option", get(|_: Option<AccessToken>| async { "ok" }));
     for path in ["/scope", "/role", "/token", "/option"] {
         let answer = get_with(&app, path, Some("a.b.c")).await;
-        assert_eq!((answer.status, answer.kind), (500, Some("LAYER_MISSING")), "{path}");
+        assert_eq!(
+            (answer.status, answer.kind),
+            (500, Some("LAYER_MISSING")),
+            "{path}"
+        );
         assert!(answer.body.contains("AuthenticateLayer"), "{}", answer.body);
         assert_eq!(answer.challenge, None);
     }
@@ -200,16 +261,27 @@ async fn optional_means_without_a_token_not_with_a_bad_one() {
             }),
         )
         .route("/needed", get(|_: AccessToken| async { "ok" }))
-        .route("/scope", get(|| async { "ok" }).layer(RequireLayer::all_scopes(["a"]).unwrap()))
+        .route(
+            "/scope",
+            get(|| async { "ok" }).layer(RequireLayer::all_scopes(["a"]).unwrap()),
+        )
         .layer(world.layer.clone().optional());
     let token = world.issuer.mint(json!({ "sub": "joe", "scp": ["a"] }));
     let expired = world.issuer.mint(json!({ "exp": 1 }));
     assert_eq!(get_with(&app, "/", None).await.body, "nobody");
     assert_eq!(get_with(&app, "/", Some(&token)).await.body, "joe");
-    assert_eq!(get_with(&app, "/", Some(&expired)).await.kind, Some("TOKEN_EXPIRED"));
-    assert_eq!(get_with(&app, "/", Some("")).await.kind, Some("REQUEST_MALFORMED"));
+    assert_eq!(
+        get_with(&app, "/", Some(&expired)).await.kind,
+        Some("TOKEN_EXPIRED")
+    );
+    assert_eq!(
+        get_with(&app, "/", Some("")).await.kind,
+        Some("REQUEST_MALFORMED")
+    );
     let mut basic = request("GET", "/", None);
-    basic.headers_mut().insert("authorization", "Basic eDp5".parse().unwrap());
+    basic
+        .headers_mut()
+        .insert("authorization", "Basic eDp5".parse().unwrap());
     assert_eq!(send(&app, basic).await.body, "nobody");
     for path in ["/needed", "/scope"] {
         let answer = get_with(&app, path, None).await;
@@ -234,14 +306,23 @@ async fn routes_added_after_the_layer_are_public() {
 #[tokio::test]
 async fn bodies_can_be_made_otherwise_also_for_refusals_from_inside() {
     let world = World::new().await;
-    let layer = world.layer.clone().with_response(|rejection: &Rejection, head: Response<()>| {
-        let mut response = head.map(|()| Body::from(format!("no: {}", rejection.kind())));
-        response.headers_mut().insert("x-own", "1".parse().unwrap());
-        response
-    });
+    let layer = world
+        .layer
+        .clone()
+        .with_response(|rejection: &Rejection, head: Response<()>| {
+            let mut response = head.map(|()| Body::from(format!("no: {}", rejection.kind())));
+            response.headers_mut().insert("x-own", "1".parse().unwrap());
+            response
+        });
     let app = Router::new()
-        .route("/scope", get(|| async { "ok" }).layer(RequireLayer::all_scopes(["a"]).unwrap()))
-        .route("/handler", get(|token: AccessToken| async move { token.require_role(Role::Admin) }))
+        .route(
+            "/scope",
+            get(|| async { "ok" }).layer(RequireLayer::all_scopes(["a"]).unwrap()),
+        )
+        .route(
+            "/handler",
+            get(|token: AccessToken| async move { token.require_role(Role::Admin) }),
+        )
         .layer(layer);
     let token = world.issuer.mint(json!({}));
     for (path, token, status, kind) in [
@@ -255,9 +336,12 @@ async fn bodies_can_be_made_otherwise_also_for_refusals_from_inside() {
         assert!(answer.challenge.is_some());
     }
     // What a closure forgets to keep is put back: outer layers learn the reason all the same.
-    let forgetful = world.layer.clone().with_response(|_: &Rejection, _: Response<()>| {
-        Response::builder().status(418).body(Body::empty()).unwrap()
-    });
+    let forgetful = world
+        .layer
+        .clone()
+        .with_response(|_: &Rejection, _: Response<()>| {
+            Response::builder().status(418).body(Body::empty()).unwrap()
+        });
     let app = Router::new().route("/", get(|| async {})).layer(forgetful);
     let answer = get_with(&app, "/", None).await;
     assert_eq!((answer.status, answer.kind), (418, Some("TOKEN_MISSING")));
@@ -269,14 +353,25 @@ async fn any_service_and_body_will_do() {
     let token = world.issuer.mint(json!({}));
     let bare = service_fn(|request: Request<()>| async move {
         let token = AccessToken::from_extensions(request.extensions()).unwrap();
-        Ok::<_, Infallible>(Response::new(Full::<bytes::Bytes>::from(token.subject().to_owned())))
+        Ok::<_, Infallible>(Response::new(Full::<bytes::Bytes>::from(
+            token.subject().to_owned(),
+        )))
     });
     let mut service = world.layer.layer(bare);
     let ask = |token: &str| {
         let value = format!("Bearer {token}");
-        Request::builder().header("authorization", value).body(()).unwrap()
+        Request::builder()
+            .header("authorization", value)
+            .body(())
+            .unwrap()
     };
-    let response = service.ready().await.unwrap().call(ask(&token)).await.unwrap();
+    let response = service
+        .ready()
+        .await
+        .unwrap()
+        .call(ask(&token))
+        .await
+        .unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     let response = service.ready().await.unwrap().call(ask("x")).await.unwrap();
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
@@ -288,7 +383,13 @@ async fn any_service_and_body_will_do() {
     let layer = world.layer.clone().with_response(EmptyRejection::new());
     let require = RequireLayer::role(Role::Admin).with_response(EmptyRejection::new());
     let mut service = layer.layer(require.layer(bare));
-    let response = service.ready().await.unwrap().call(ask(&token)).await.unwrap();
+    let response = service
+        .ready()
+        .await
+        .unwrap()
+        .call(ask(&token))
+        .await
+        .unwrap();
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
 }
 
@@ -300,7 +401,10 @@ async fn the_service_that_was_ready_is_the_one_that_is_called() {
     let token = world.issuer.mint(json!({}));
     let request = || {
         let value = format!("Bearer {token}");
-        Request::builder().header("authorization", value).body(()).unwrap()
+        Request::builder()
+            .header("authorization", value)
+            .body(())
+            .unwrap()
     };
     // With a limit of one, a clone that was not polled ready panics when called.
     let limited = || {
@@ -311,7 +415,13 @@ async fn the_service_that_was_ready_is_the_one_that_is_called() {
     };
     let mut service = world.layer.layer(limited());
     for round in ["waits for keys", "keys at hand"] {
-        let response = service.ready().await.unwrap().call(request()).await.unwrap();
+        let response = service
+            .ready()
+            .await
+            .unwrap()
+            .call(request())
+            .await
+            .unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{round}");
     }
 }
@@ -335,7 +445,10 @@ async fn readiness_and_calls_reach_the_inner_service_and_refusals_do_not() {
 
     service.ready().await.unwrap();
     let value = format!("Bearer {token}");
-    let admitted = Request::builder().header("authorization", value).body(()).unwrap();
+    let admitted = Request::builder()
+        .header("authorization", value)
+        .body(())
+        .unwrap();
     let response = tokio::spawn(service.call(admitted));
     let (seen, send) = handle.next_request().await.unwrap();
     assert!(seen.extensions().get::<AccessToken>().is_some());
@@ -348,7 +461,8 @@ async fn readiness_and_calls_reach_the_inner_service_and_refusals_do_not() {
 async fn futures_are_send_and_named() {
     fn is_send<F: Future + Send>(_: &F) {}
     let world = World::new().await;
-    let inner = service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(String::new())) });
+    let inner =
+        service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(String::new())) });
     let mut service = world.layer.layer(inner);
     let future = service.ready().await.unwrap().call(Request::new(()));
     is_send(&future);
@@ -381,37 +495,82 @@ async fn the_rejection_matrix() {
         .layer(world.layer.clone());
     let picky = {
         let server = support::trusted(&world.okta).allowed_clients(["another"]);
-        let resource_server = portcullis::ResourceServer::builder().trust(server).build().unwrap();
+        let resource_server = portcullis::ResourceServer::builder()
+            .trust(server)
+            .build()
+            .unwrap();
         let clock = world.clock.clock();
-        let layer = AuthenticateLayer::builder(resource_server).clock(clock).build();
+        let layer = AuthenticateLayer::builder(resource_server)
+            .clock(clock)
+            .build();
         Router::new().route("/", get(|| async {})).layer(layer)
     };
     let now = world.clock.now().as_secs();
     let ambiguous = World::new().await;
     ambiguous.issuer.rotate();
-    let nameless = ambiguous
-        .issuer
-        .key()
-        .sign_with_header(&json!({ "alg": "RS256" }), &ambiguous.issuer.claims(json!({})));
+    let nameless = ambiguous.issuer.key().sign_with_header(
+        &json!({ "alg": "RS256" }),
+        &ambiguous.issuer.claims(json!({})),
+    );
 
     use RejectionKind as Kind;
     let app = &world.app;
     let cases: Vec<(Kind, &Router, String)> = vec![
         (Kind::RequestMalformed, app, "a b".to_owned()),
         (Kind::TokenMalformed, app, "a.b.c".to_owned()),
-        (Kind::TokenTypeRejected, app, with_header(json!({ "alg": "RS256", "typ": "dpop+jwt" }))),
-        (Kind::IssuerUnknown, app, issuer.mint(json!({ "iss": "https://evil.example" }))),
-        (Kind::AlgorithmRejected, app, with_header(json!({ "alg": "none" }))),
-        (Kind::KeyUnknown, app, with_header(json!({ "alg": "RS256", "kid": "junk" }))),
+        (
+            Kind::TokenTypeRejected,
+            app,
+            with_header(json!({ "alg": "RS256", "typ": "dpop+jwt" })),
+        ),
+        (
+            Kind::IssuerUnknown,
+            app,
+            issuer.mint(json!({ "iss": "https://evil.example" })),
+        ),
+        (
+            Kind::AlgorithmRejected,
+            app,
+            with_header(json!({ "alg": "none" })),
+        ),
+        (
+            Kind::KeyUnknown,
+            app,
+            with_header(json!({ "alg": "RS256", "kid": "junk" })),
+        ),
         (Kind::KeyAmbiguous, &ambiguous.app, nameless),
-        (Kind::KeysUnavailable, &down.app, down.issuer.mint(json!({}))),
+        (
+            Kind::KeysUnavailable,
+            &down.app,
+            down.issuer.mint(json!({})),
+        ),
         (Kind::SignatureInvalid, app, forged),
-        (Kind::ClaimInvalid, app, issuer.mint(json!({ "exp": "soon" }))),
-        (Kind::BindingMissing, app, issuer.mint(json!({ "cnf": { "jkt": "x" } }))),
-        (Kind::AudienceMismatch, app, issuer.mint(json!({ "aud": "api://other" }))),
+        (
+            Kind::ClaimInvalid,
+            app,
+            issuer.mint(json!({ "exp": "soon" })),
+        ),
+        (
+            Kind::BindingMissing,
+            app,
+            issuer.mint(json!({ "cnf": { "jkt": "x" } })),
+        ),
+        (
+            Kind::AudienceMismatch,
+            app,
+            issuer.mint(json!({ "aud": "api://other" })),
+        ),
         (Kind::ClientNotAllowed, &picky, good.clone()),
-        (Kind::TokenExpired, app, issuer.mint(json!({ "exp": now - 60 }))),
-        (Kind::TokenNotYetValid, app, issuer.mint(json!({ "nbf": now + 61 }))),
+        (
+            Kind::TokenExpired,
+            app,
+            issuer.mint(json!({ "exp": now - 60 })),
+        ),
+        (
+            Kind::TokenNotYetValid,
+            app,
+            issuer.mint(json!({ "nbf": now + 61 })),
+        ),
         (Kind::ScopeInsufficient, &demanding, good.clone()),
         (Kind::RoleInsufficient, &roleful, good.clone()),
         (Kind::LayerMissing, &unlayered, good.clone()),
@@ -424,20 +583,28 @@ async fn the_rejection_matrix() {
     for (kind, answer) in seen {
         assert_eq!(answer.kind, Some(kind.as_str()));
         let described = |code: &str| {
-            Some(format!(r#"Bearer error="{code}", error_description="{}""#, kind.description()))
+            Some(format!(
+                r#"Bearer error="{code}", error_description="{}""#,
+                kind.description()
+            ))
         };
         let (status, challenge) = match kind {
             Kind::TokenMissing => (401, Some(BARE.to_owned())),
             Kind::RequestMalformed => (400, described("invalid_request")),
-            Kind::ScopeInsufficient => {
-                (403, described("insufficient_scope").map(|text| text + r#", scope="a""#))
-            }
+            Kind::ScopeInsufficient => (
+                403,
+                described("insufficient_scope").map(|text| text + r#", scope="a""#),
+            ),
             Kind::RoleInsufficient => (403, Some(BARE.to_owned())),
             Kind::KeysUnavailable => (503, None),
             Kind::LayerMissing => (500, None),
             _ => (401, described("invalid_token")),
         };
-        assert_eq!((answer.status, answer.challenge), (status, challenge), "{kind:?}");
+        assert_eq!(
+            (answer.status, answer.challenge),
+            (status, challenge),
+            "{kind:?}"
+        );
         assert_eq!(answer.retry_after.is_some(), status == 503);
         let body = format!(r#"{{"code":"{kind}","message":"{}"}}"#, kind.description());
         assert_eq!(answer.body, body);
@@ -448,7 +615,10 @@ async fn the_rejection_matrix() {
 async fn every_decision_is_an_event() {
     let world = World::new().await;
     let app = Router::new()
-        .route("/orders/{id}", get(|| async { "ok" }).layer(RequireLayer::role(Role::Admin)))
+        .route(
+            "/orders/{id}",
+            get(|| async { "ok" }).layer(RequireLayer::role(Role::Admin)),
+        )
         .route("/orders/{id}", post(|| async { "ok" }))
         .route_layer(world.layer.clone());
     let token = world.issuer.mint(json!({ "sub": "joe" }));

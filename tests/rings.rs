@@ -6,8 +6,21 @@ use std::{fs, path::Path};
 #[test]
 fn the_pure_core_has_no_io() {
     let forbidden = [
-        "async", "await", "tokio", "reqwest", "moka", "tower", "axum", "arc_swap", "crate::jwks::",
-        "crate::middleware", "crate::audit", "SystemTime", "Instant", "std::net", "std::fs",
+        "async",
+        "await",
+        "tokio",
+        "reqwest",
+        "moka",
+        "tower",
+        "axum",
+        "arc_swap",
+        "crate::jwks::",
+        "crate::middleware",
+        "crate::audit",
+        "SystemTime",
+        "Instant",
+        "std::net",
+        "std::fs",
     ];
     let mut files = 0;
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/verify")).unwrap() {
@@ -17,7 +30,12 @@ fn the_pure_core_has_no_io() {
         for (number, line) in text.lines().enumerate() {
             let code = line.split("//").next().unwrap();
             for word in forbidden {
-                assert!(!code.contains(word), "{}:{}: {word}", path.display(), number + 1);
+                assert!(
+                    !code.contains(word),
+                    "{}:{}: {word}",
+                    path.display(),
+                    number + 1
+                );
             }
         }
     }
@@ -41,6 +59,9 @@ fn signatures_are_checked_in_one_place() {
         }
     }
     let mut found = Vec::new();
-    look(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    look(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut found,
+    );
     assert_eq!(found, ["signature.rs"]);
 }

@@ -162,10 +162,16 @@ fn every_algorithm_verifies_what_it_signed_and_nothing_else() {
             let first = if text.starts_with('A') { 'B' } else { 'A' };
             format!("{first}{}", &text[1..])
         };
-        bench.refuses(&format!("{signed}.{}", flipped(signature)), Kind::SignatureInvalid);
+        bench.refuses(
+            &format!("{signed}.{}", flipped(signature)),
+            Kind::SignatureInvalid,
+        );
         let other = bench.token(json!({ "sub": "eve" }));
         let (other_signed, _) = other.rsplit_once('.').unwrap();
-        bench.refuses(&format!("{other_signed}.{signature}"), Kind::SignatureInvalid);
+        bench.refuses(
+            &format!("{other_signed}.{signature}"),
+            Kind::SignatureInvalid,
+        );
         bench.refuses(&format!("{signed}."), Kind::SignatureInvalid);
         bench.refuses(&format!("{signed}.AAAA"), Kind::SignatureInvalid);
     }
@@ -185,7 +191,10 @@ fn ed25519_goes_by_both_of_its_names() {
         for alg in ["EdDSA", "Ed25519"] {
             let header = json!({ "kid": bench.key.kid(), "alg": alg });
             let token = bench.key.sign_with_header(&header, &claims(json!({})));
-            assert!(judge(&bench.resource_server, &keys, NOW, &token).is_ok(), "{alg}");
+            assert!(
+                judge(&bench.resource_server, &keys, NOW, &token).is_ok(),
+                "{alg}"
+            );
         }
     }
 }
@@ -209,7 +218,9 @@ fn the_algorithm_comes_from_the_list_and_the_key_never_from_the_token() {
         let header = json!({ "kid": bench.key.kid(), "alg": alg });
         bench.key.sign_with_header(&header, &claims(json!({})))
     };
-    for alg in ["none", "None", "NONE", "HS256", "hs256", "rs256", "PS256", "ES256", "EdDSA", ""] {
+    for alg in [
+        "none", "None", "NONE", "HS256", "hs256", "rs256", "PS256", "ES256", "EdDSA", "",
+    ] {
         bench.refuses(&sign(alg), Kind::AlgorithmRejected);
     }
     assert!(bench.judge(&sign("RS256")).is_ok());
@@ -232,7 +243,9 @@ fn the_algorithm_comes_from_the_list_and_the_key_never_from_the_token() {
 #[test]
 fn unsigned_tokens_are_refused() {
     let bench = Bench::new();
-    let token = bench.key.sign_text(r#"{"alg":"none"}"#, claims(json!({})).to_string());
+    let token = bench
+        .key
+        .sign_text(r#"{"alg":"none"}"#, claims(json!({})).to_string());
     let (signed, _) = token.rsplit_once('.').unwrap();
     bench.refuses(&format!("{signed}."), Kind::AlgorithmRejected);
 }
@@ -274,7 +287,8 @@ fn issuers_must_be_trusted_to_the_letter() {
 
 #[test]
 fn an_alias_shares_policy_and_keys() {
-    let bench = Bench::with(|server| server.issuer_alias("https://id.company.example/oauth2/default"));
+    let bench =
+        Bench::with(|server| server.issuer_alias("https://id.company.example/oauth2/default"));
     let token = bench.token(json!({ "iss": "https://id.company.example/oauth2/default" }));
     assert_eq!(
         bench.judge(&token).unwrap().issuer(),
@@ -285,13 +299,35 @@ fn an_alias_shares_policy_and_keys() {
 #[test]
 fn audiences_are_one_string_or_several() {
     let bench = Bench::with(|server| server.audience("api://second"));
-    for aud in [json!("api://default"), json!("api://second"), json!(["x", "api://default"])] {
-        assert!(bench.judge(&bench.token(json!({ "aud": aud }))).is_ok(), "{aud}");
+    for aud in [
+        json!("api://default"),
+        json!("api://second"),
+        json!(["x", "api://default"]),
+    ] {
+        assert!(
+            bench.judge(&bench.token(json!({ "aud": aud }))).is_ok(),
+            "{aud}"
+        );
     }
-    for aud in [json!("api://other"), json!("api://default/"), json!("API://DEFAULT"), json!([]), json!(""), json!(["x"]), json!("0oa1")] {
+    for aud in [
+        json!("api://other"),
+        json!("api://default/"),
+        json!("API://DEFAULT"),
+        json!([]),
+        json!(""),
+        json!(["x"]),
+        json!("0oa1"),
+    ] {
         bench.refuses(&bench.token(json!({ "aud": aud })), Kind::AudienceMismatch);
     }
-    for aud in [Value::Null, json!(1), json!({}), json!([["api://default"]]), json!(["api://default", 1]), json!(true)] {
+    for aud in [
+        Value::Null,
+        json!(1),
+        json!({}),
+        json!([["api://default"]]),
+        json!(["api://default", 1]),
+        json!(true),
+    ] {
         bench.refuses(&bench.token(json!({ "aud": aud })), Kind::ClaimInvalid);
     }
 }
@@ -322,7 +358,8 @@ fn times_are_checked_with_leeway_to_the_second() {
 
 #[test]
 fn leeway_can_be_taken_away() {
-    let server = AuthorizationServer::okta_custom("company.okta.com", "default").audience("api://default");
+    let server =
+        AuthorizationServer::okta_custom("company.okta.com", "default").audience("api://default");
     let resource_server = ResourceServer::builder()
         .trust(server)
         .leeway(Duration::ZERO)
@@ -338,14 +375,26 @@ fn leeway_can_be_taken_away() {
     assert_eq!(judge(json!({ "exp": NOW + 1 })), None);
     assert_eq!(judge(json!({ "exp": NOW as f64 + 0.5 })), None);
     assert_eq!(judge(json!({ "nbf": NOW })), None);
-    assert_eq!(judge(json!({ "nbf": NOW + 1 })), Some(Kind::TokenNotYetValid));
-    assert_eq!(judge(json!({ "nbf": NOW as f64 + 0.5 })), Some(Kind::TokenNotYetValid));
+    assert_eq!(
+        judge(json!({ "nbf": NOW + 1 })),
+        Some(Kind::TokenNotYetValid)
+    );
+    assert_eq!(
+        judge(json!({ "nbf": NOW as f64 + 0.5 })),
+        Some(Kind::TokenNotYetValid)
+    );
 }
 
 #[test]
 fn dates_must_be_numbers() {
     let bench = Bench::new();
-    for bad in [json!("1999999999"), json!([]), json!(true), json!({}), json!(1e300)] {
+    for bad in [
+        json!("1999999999"),
+        json!([]),
+        json!(true),
+        json!({}),
+        json!(1e300),
+    ] {
         for name in ["exp", "nbf", "iat"] {
             bench.refuses(&bench.token(json!({ name: bad })), Kind::ClaimInvalid);
         }
@@ -353,11 +402,21 @@ fn dates_must_be_numbers() {
     bench.refuses(&bench.token(json!({ "exp": null })), Kind::ClaimInvalid);
     bench.refuses(&bench.token(json!({ "exp": -1 })), Kind::TokenExpired);
     bench.refuses(&bench.token(json!({ "exp": 0 })), Kind::TokenExpired);
-    assert!(bench.judge(&bench.token(json!({ "iat": null, "nbf": null }))).is_ok());
-    assert!(bench.judge(&bench.token(json!({ "exp": NOW as f64 + 3_600.25 }))).is_ok());
+    assert!(
+        bench
+            .judge(&bench.token(json!({ "iat": null, "nbf": null })))
+            .is_ok()
+    );
+    assert!(
+        bench
+            .judge(&bench.token(json!({ "exp": NOW as f64 + 3_600.25 })))
+            .is_ok()
+    );
 
     let raw = |exp: &str| {
-        let text = claims(json!({ "exp": "EXP" })).to_string().replace("\"EXP\"", exp);
+        let text = claims(json!({ "exp": "EXP" }))
+            .to_string()
+            .replace("\"EXP\"", exp);
         let header = json!({ "kid": bench.key.kid(), "alg": "RS256" }).to_string();
         bench.key.sign_text(header, text)
     };
@@ -376,9 +435,19 @@ fn scopes_are_read_in_either_spelling_and_shape() {
     };
     assert_eq!(scopes(json!({ "scp": ["a", "b"] })), ["a", "b"]);
     assert_eq!(scopes(json!({ "scp": "a b" })), ["a", "b"]);
-    assert_eq!(scopes(json!({ "scp": null, "scope": " a  b " })), ["a", "b"]);
-    assert_eq!(scopes(json!({ "scp": ["b", "c"], "scope": "a b" })), ["a", "b", "c"]);
-    assert_eq!(scopes(json!({ "scp": ["a b"] })), ["a b"], "one token, which matches nothing");
+    assert_eq!(
+        scopes(json!({ "scp": null, "scope": " a  b " })),
+        ["a", "b"]
+    );
+    assert_eq!(
+        scopes(json!({ "scp": ["b", "c"], "scope": "a b" })),
+        ["a", "b", "c"]
+    );
+    assert_eq!(
+        scopes(json!({ "scp": ["a b"] })),
+        ["a b"],
+        "one token, which matches nothing"
+    );
     assert_eq!(scopes(json!({ "scp": null })), [""; 0]);
     for bad in [json!(1), json!([1]), json!({}), json!(true), json!([["a"]])] {
         bench.refuses(&bench.token(json!({ "scp": bad })), Kind::ClaimInvalid);
@@ -389,23 +458,37 @@ fn scopes_are_read_in_either_spelling_and_shape() {
 #[test]
 fn groups_come_from_the_configured_claim_and_grant_the_highest_role() {
     let bench = Bench::new();
-    let role = |groups: Value| bench.judge(&bench.token(json!({ "groups": groups }))).map(|t| t.role());
+    let role = |groups: Value| {
+        bench
+            .judge(&bench.token(json!({ "groups": groups })))
+            .map(|t| t.role())
+    };
     assert_eq!(role(json!(["readers", "admins"])), Ok(Some(Role::Admin)));
     assert_eq!(role(json!(["Admins", "admins ", "admin"])), Ok(None));
     assert_eq!(role(json!([])), Ok(None));
     assert_eq!(role(Value::Null), Ok(None));
-    for bad in [json!("admins"), json!({ "admins": true }), json!([1]), json!(["admins", null])] {
+    for bad in [
+        json!("admins"),
+        json!({ "admins": true }),
+        json!([1]),
+        json!(["admins", null]),
+    ] {
         assert_eq!(role(bad), Err(Kind::ClaimInvalid));
     }
 
     let bench = Bench::with(|server| server.groups_claim("https://app.example/teams"));
-    let token = bench.token(json!({ "https://app.example/teams": ["admins"], "groups": ["readers"] }));
+    let token =
+        bench.token(json!({ "https://app.example/teams": ["admins"], "groups": ["readers"] }));
     assert_eq!(bench.judge(&token).unwrap().role(), Some(Role::Admin));
 
-    let bench = Bench::with(|server| server.groups_claim(ClaimPath::nested(["realm_access", "roles"])));
+    let bench =
+        Bench::with(|server| server.groups_claim(ClaimPath::nested(["realm_access", "roles"])));
     let token = bench.token(json!({ "realm_access": { "roles": ["admins"] } }));
     assert_eq!(bench.judge(&token).unwrap().role(), Some(Role::Admin));
-    bench.refuses(&bench.token(json!({ "realm_access": ["admins"] })), Kind::ClaimInvalid);
+    bench.refuses(
+        &bench.token(json!({ "realm_access": ["admins"] })),
+        Kind::ClaimInvalid,
+    );
     let token = bench.token(json!({ "realm_access": {} }));
     assert_eq!(bench.judge(&token).unwrap().role(), None);
 }
@@ -427,7 +510,10 @@ fn clients_can_be_restricted() {
     assert!(bench.judge(&bench.token(json!({}))).is_ok());
     let by_rfc_name = bench.token(json!({ "cid": null, "client_id": "0oa2" }));
     assert!(bench.judge(&by_rfc_name).is_ok());
-    bench.refuses(&bench.token(json!({ "cid": "0oa3" })), Kind::ClientNotAllowed);
+    bench.refuses(
+        &bench.token(json!({ "cid": "0oa3" })),
+        Kind::ClientNotAllowed,
+    );
     bench.refuses(&bench.token(json!({ "cid": null })), Kind::ClientNotAllowed);
 }
 
@@ -443,16 +529,28 @@ fn tokens_of_other_kinds_are_refused() {
     ] {
         bench.refuses(&bench.token(marks), Kind::TokenTypeRejected);
     }
-    for typ in ["dpop+jwt", "logout+jwt", "secevent+jwt", "application/kb+jwt", "global-token-revocation+jwt"] {
+    for typ in [
+        "dpop+jwt",
+        "logout+jwt",
+        "secevent+jwt",
+        "application/kb+jwt",
+        "global-token-revocation+jwt",
+    ] {
         let header = json!({ "kid": bench.key.kid(), "alg": "RS256", "typ": typ });
         let token = bench.key.sign_with_header(&header, &claims(json!({})));
         bench.refuses(&token, Kind::TokenTypeRejected);
     }
     // An ID token by its audience, as Okta's are.
-    bench.refuses(&bench.token(json!({ "aud": "0oa1" })), Kind::AudienceMismatch);
+    bench.refuses(
+        &bench.token(json!({ "aud": "0oa1" })),
+        Kind::AudienceMismatch,
+    );
 
     let lax = Bench::with(AuthorizationServer::dangerous_accept_id_tokens);
-    assert!(lax.judge(&lax.token(json!({ "nonce": "n-1", "jti": "ID.1" }))).is_ok());
+    assert!(
+        lax.judge(&lax.token(json!({ "nonce": "n-1", "jti": "ID.1" })))
+            .is_ok()
+    );
     lax.refuses(&lax.token(json!({ "events": {} })), Kind::TokenTypeRejected);
 }
 
@@ -473,7 +571,12 @@ fn at_jwt_can_be_required() {
 #[test]
 fn sender_constrained_tokens_are_not_plain_bearer_tokens() {
     let bench = Bench::new();
-    for cnf in [json!({ "jkt": "x" }), json!({ "x5t#S256": "x" }), json!({}), json!(1)] {
+    for cnf in [
+        json!({ "jkt": "x" }),
+        json!({ "x5t#S256": "x" }),
+        json!({}),
+        json!(1),
+    ] {
         bench.refuses(&bench.token(json!({ "cnf": cnf })), Kind::BindingMissing);
     }
 }
@@ -482,16 +585,28 @@ fn sender_constrained_tokens_are_not_plain_bearer_tokens() {
 fn hostile_kids_are_only_ever_looked_up() {
     let bench = Bench::new();
     let long = "k".repeat(10_000);
-    for kid in ["", "../../etc/passwd", "' OR 1=1 --", "\u{0}", "http://evil.example", &long] {
+    for kid in [
+        "",
+        "../../etc/passwd",
+        "' OR 1=1 --",
+        "\u{0}",
+        "http://evil.example",
+        &long,
+    ] {
         let header = json!({ "kid": kid, "alg": "RS256" });
-        bench.refuses(&bench.key.sign_with_header(&header, &claims(json!({}))), Kind::KeyUnknown);
+        bench.refuses(
+            &bench.key.sign_with_header(&header, &claims(json!({}))),
+            Kind::KeyUnknown,
+        );
     }
 }
 
 #[test]
 fn a_token_without_kid_needs_exactly_one_key_that_fits() {
     let bench = Bench::with(|server| server.algorithms([Algorithm::Rs256, Algorithm::Es256]));
-    let token = bench.key.sign_with_header(&json!({ "alg": "RS256" }), &claims(json!({})));
+    let token = bench
+        .key
+        .sign_with_header(&json!({ "alg": "RS256" }), &claims(json!({})));
     let judge = |jwks: &[Value]| {
         let keys = key_set(&bench.resource_server, jwks);
         judge(&bench.resource_server, &keys, NOW, &token).err()
@@ -516,8 +631,15 @@ fn a_kid_that_stands_for_two_keys_is_no_answer() {
         let keys = key_set(&bench.resource_server, jwks);
         judge(&bench.resource_server, &keys, NOW, &token).err()
     };
-    assert_eq!(judge(&[bench.key.jwk(), twin.jwk()]), Some(Kind::KeyAmbiguous));
-    assert_eq!(judge(&[bench.key.jwk(), bench.key.jwk()]), None, "the same key twice");
+    assert_eq!(
+        judge(&[bench.key.jwk(), twin.jwk()]),
+        Some(Kind::KeyAmbiguous)
+    );
+    assert_eq!(
+        judge(&[bench.key.jwk(), bench.key.jwk()]),
+        None,
+        "the same key twice"
+    );
     let ec = SigningKey::generate(Algorithm::Es256).with_kid(bench.key.kid());
     assert_eq!(judge(&[bench.key.jwk(), ec.jwk()]), None, "of another type");
 }
@@ -567,7 +689,7 @@ fn one_bad_key_does_not_spoil_the_others() {
         rsa("alg", json!("HS256")),
     ];
     for jwk in &bad {
-        let keys = key_set(&bench.resource_server, &[jwk.clone()]);
+        let keys = key_set(&bench.resource_server, std::slice::from_ref(jwk));
         assert_eq!((keys.len(), keys.left_out()), (0, 1), "{jwk}");
     }
     let mut all = bad.to_vec();
@@ -590,9 +712,17 @@ fn a_modulus_with_a_sign_byte_is_taken_without_it() {
 #[test]
 fn only_so_many_keys_are_kept_and_unusable_ones_do_not_count() {
     let bench = Bench::with(|server| server.jwks_policy(JwksPolicy::default().max_keys(2)));
-    let keys: Vec<_> = (0..3).map(|_| SigningKey::generate(Algorithm::Rs256)).collect();
+    let keys: Vec<_> = (0..3)
+        .map(|_| SigningKey::generate(Algorithm::Rs256))
+        .collect();
     let junk = json!({ "kty": "oct", "k": "AAAA" });
-    let jwks = [junk.clone(), keys[0].jwk(), junk, keys[1].jwk(), keys[2].jwk()];
+    let jwks = [
+        junk.clone(),
+        keys[0].jwk(),
+        junk,
+        keys[1].jwk(),
+        keys[2].jwk(),
+    ];
     let set = key_set(&bench.resource_server, &jwks);
     assert_eq!((set.len(), set.left_out()), (2, 3));
     assert!(set.contains(keys[1].kid()) && !set.contains(keys[2].kid()));
@@ -603,11 +733,29 @@ fn what_is_no_key_set_is_said_to_be_none() {
     let bench = Bench::new();
     let server = &bench.resource_server.authorization_servers()[0];
     let deep = "[".repeat(100_000);
-    for text in ["", "null", "[]", "{}", "{\"keys\":{}}", "{\"keys\":[}", "<html>", "\u{feff}{\"keys\":[]}", &deep] {
-        assert!(KeySet::from_json(text.as_bytes(), server).is_err(), "{}", &text[..text.len().min(20)]);
+    for text in [
+        "",
+        "null",
+        "[]",
+        "{}",
+        "{\"keys\":{}}",
+        "{\"keys\":[}",
+        "<html>",
+        "\u{feff}{\"keys\":[]}",
+        &deep,
+    ] {
+        assert!(
+            KeySet::from_json(text.as_bytes(), server).is_err(),
+            "{}",
+            &text[..text.len().min(20)]
+        );
     }
     assert!(KeySet::from_json(b"{\"keys\":[\xff]}", server).is_err());
-    assert!(KeySet::from_json(b"{\"keys\":[]}", server).unwrap().is_empty());
+    assert!(
+        KeySet::from_json(b"{\"keys\":[]}", server)
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]
@@ -615,13 +763,20 @@ fn keys_of_one_issuer_are_no_good_for_another() {
     let key = SigningKey::generate(Algorithm::Rs256);
     let other_key = SigningKey::generate(Algorithm::Rs256).with_kid(key.kid());
     let resource_server = ResourceServer::builder()
-        .trust(AuthorizationServer::okta_custom("company.okta.com", "default").audience("api://default"))
-        .trust(AuthorizationServer::okta_custom("company.okta.com", "other").audience("api://default"))
+        .trust(
+            AuthorizationServer::okta_custom("company.okta.com", "default")
+                .audience("api://default"),
+        )
+        .trust(
+            AuthorizationServer::okta_custom("company.okta.com", "other").audience("api://default"),
+        )
         .build()
         .unwrap();
     let keys_of_other = key_set(&resource_server, &[other_key.jwk()]);
     // Signed by `default`'s key, and says so; it is `other`'s keys that it is checked against.
-    let token = key.sign(&claims(json!({ "iss": "https://company.okta.com/oauth2/other" })));
+    let token = key.sign(&claims(
+        json!({ "iss": "https://company.okta.com/oauth2/other" }),
+    ));
     let verdict = judge(&resource_server, &keys_of_other, NOW, &token);
     assert_eq!(verdict.map(|_| ()), Err(Kind::SignatureInvalid));
 }
@@ -635,5 +790,8 @@ fn nothing_of_a_token_shows_in_debug_output() {
     let pending = verify::begin(&headers, &bench.resource_server).unwrap();
     let shown = format!("{pending:?} {:?}", bench.judge(&token).unwrap());
     let signature = token.rsplit('.').next().unwrap();
-    assert!(!shown.contains("hunter2") && !shown.contains(signature), "{shown}");
+    assert!(
+        !shown.contains("hunter2") && !shown.contains(signature),
+        "{shown}"
+    );
 }

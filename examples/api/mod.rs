@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 /// | `GET /data` | scope `read:data` |
 /// | `POST /data` | scope `write:data` |
 /// | `GET /admin` | role admin |
-pub fn router(authenticate: AuthenticateLayer) -> Result<Router, ConfigError> {
+pub(crate) fn router(authenticate: AuthenticateLayer) -> Result<Router, ConfigError> {
     let read = get(|| async { Json(json!({ "data": [1, 2, 3] })) })
         .route_layer(RequireLayer::all_scopes(["read:data"])?);
     let write = post(|| async { Json(json!({ "written": true })) })

@@ -79,7 +79,11 @@ impl KeyCache {
         client: HttpClient,
         audit: Audit,
     ) -> Option<Self> {
-        let policy = resource_server.authorization_servers().get(index)?.jwks.clone();
+        let policy = resource_server
+            .authorization_servers()
+            .get(index)?
+            .jwks
+            .clone();
         let state = Mutex::new(State::new(clock.now(), policy));
         Some(Self(Arc::new(Shared {
             resource_server,

@@ -80,7 +80,11 @@ impl HttpClient {
                     }
                 }))
                 .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
-            let builder = if is_local { builder.no_proxy() } else { builder };
+            let builder = if is_local {
+                builder.no_proxy()
+            } else {
+                builder
+            };
             builder.build().ok()
         })
         .as_ref()
@@ -130,7 +134,10 @@ pub(crate) async fn fetch(
 
 /// The body, as long as it stays within `max` bytes.
 async fn body(mut response: Response, max: usize) -> Result<Vec<u8>, FetchFailure> {
-    if response.content_length().is_some_and(|length| length > max as u64) {
+    if response
+        .content_length()
+        .is_some_and(|length| length > max as u64)
+    {
         return Err(FetchFailure::TooLarge);
     }
     let mut body = Vec::new();
@@ -212,7 +219,10 @@ mod tests {
             (&[("cache-control", "max-age=600, no-cache")], Some(0)),
             (&[("cache-control", "s-maxage=600")], None),
             (&[("cache-control", "max-age=-1")], None),
-            (&[("cache-control", "max-age=600"), ("age", "100")], Some(500)),
+            (
+                &[("cache-control", "max-age=600"), ("age", "100")],
+                Some(500),
+            ),
             (&[("cache-control", "max-age=600"), ("age", "999")], Some(0)),
             (&[("cache-control", "max-age=600"), ("age", "x")], Some(600)),
         ];

@@ -39,7 +39,9 @@ enum Action {
     /// The machine is suspended: the wall clock alone goes on.
     Suspend(Duration),
     /// Somebody sets the wall clock.
-    SetWall { forward: bool },
+    SetWall {
+        forward: bool,
+    },
     /// A token of this key.
     Request(usize),
     /// A token whose key id means nothing.
@@ -55,7 +57,9 @@ enum Action {
 enum Mode {
     /// Answers after this long.
     Up(Duration),
-    Failing { retry_after: Option<Duration> },
+    Failing {
+        retry_after: Option<Duration>,
+    },
     Hanging,
     /// Publishes an empty set.
     Empty,
@@ -104,7 +108,7 @@ fn kid(key: usize) -> String {
 }
 
 fn server() -> AuthorizationServer {
-    AuthorizationServer::new("https://id.example", "https://id.example/keys")
+    AuthorizationServer::with_issuer("https://id.example", "https://id.example/keys")
         .audience("api")
         .algorithms([Algorithm::EdDsa])
 }
@@ -182,7 +186,10 @@ impl World {
     }
 
     fn random(&mut self) -> f64 {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.random = self
+            .random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (self.random >> 11) as f64 / (1_u64 << 53) as f64
     }
 
@@ -216,7 +223,10 @@ impl World {
             Action::Junk(number) => self.request(format!("junk-{number}"), None),
             Action::BadSignature(key) => {
                 let held = self.state.usable(self.now);
-                let generation = held.as_ref().filter(|s| s.keys.contains(&kid(*key))).map(|s| s.generation);
+                let generation = held
+                    .as_ref()
+                    .filter(|s| s.keys.contains(&kid(*key)))
+                    .map(|s| s.generation);
                 if generation.is_some() {
                     self.request(kid(*key), generation);
                 }
@@ -264,11 +274,15 @@ impl World {
             let fetched = self.fetch.as_ref().map(|(at, ..)| *at);
             let given_up = self.waiting.iter().map(|waiting| waiting.until).min();
             let next = [wake, fetched, given_up].into_iter().flatten().min();
-            let step = next.unwrap_or(end).min(end).saturating_sub(self.now.monotonic);
+            let step = next
+                .unwrap_or(end)
+                .min(end)
+                .saturating_sub(self.now.monotonic);
             self.jump(step, step);
             let is_over = next.is_none_or(|next| next > end);
             self.complete_fetch();
-            self.waiting.retain(|waiting| waiting.until > self.now.monotonic);
+            self.waiting
+                .retain(|waiting| waiting.until > self.now.monotonic);
             if is_over {
                 return;
             }
@@ -340,7 +354,10 @@ impl World {
             );
         }
         if let (None, Some(before), Some(after)) = (changes.keys, &before, &after) {
-            assert!(before.keys.same_keys(&after.keys), "a change was not reported");
+            assert!(
+                before.keys.same_keys(&after.keys),
+                "a change was not reported"
+            );
         }
         for waiting in std::mem::take(&mut self.waiting) {
             self.ask(waiting);
@@ -357,7 +374,11 @@ impl World {
             && held.freshness(self.now) != Freshness::Dead
             && held.keys.contains(&kid)
         {
-            let want = Want { kid: Some(&kid), failed_with: None, arrived: self.now };
+            let want = Want {
+                kid: Some(&kid),
+                failed_with: None,
+                arrived: self.now,
+            };
             assert!(
                 matches!(self.state.ask(self.now, want), Answer::Use(_)),
                 "I2: had to wait for a key at hand, {:?}",
@@ -430,7 +451,11 @@ impl World {
         if let (Some(since), Mode::Up(_)) = (self.withdrawn.get(&key), self.mode) {
             let exposure = self.now.monotonic.saturating_sub(*since);
             // Where keys live about as long as a fetch may take, the fetch comes on top.
-            let fetch = if self.policy.ttl_cap < 2 * DEADLINE { DEADLINE } else { Duration::ZERO };
+            let fetch = if self.policy.ttl_cap < 2 * DEADLINE {
+                DEADLINE
+            } else {
+                Duration::ZERO
+            };
             assert!(
                 exposure <= self.policy.ttl_cap + DEADLINE + fetch,
                 "I5: a withdrawn key was used for {exposure:?}"
@@ -455,8 +480,8 @@ impl World {
         let elapsed = (self.now.monotonic - began).as_secs_f64();
         let life = self.policy.ttl_cap.as_secs_f64();
         let soft = 0.8 * 0.9 * life;
-        let misses = f64::from(self.policy.miss_burst)
-            + elapsed / self.policy.miss_interval.as_secs_f64();
+        let misses =
+            f64::from(self.policy.miss_burst) + elapsed / self.policy.miss_interval.as_secs_f64();
         // An empty set is looked at twice.
         let regular = 2.0 * (1.0 + elapsed / soft);
         let jumps = self.clock_jumps as f64;
@@ -514,7 +539,11 @@ fn a_flood_of_junk_is_bounded_by_time_alone() {
     world.advance(Duration::from_secs(14));
     assert_eq!(world.starts.len(), 3);
     world.advance(Duration::from_secs(1));
-    assert_eq!(world.starts.len(), 4, "one more per interval, though nobody asked again");
+    assert_eq!(
+        world.starts.len(),
+        4,
+        "one more per interval, though nobody asked again"
+    );
 }
 
 #[test]
@@ -528,7 +557,10 @@ fn junk_delays_the_sight_of_a_rotation_by_one_interval_at_most() {
     world.act(&Action::Publish(3));
     world.advance(Duration::from_secs(15));
     let held = world.state.snapshot().expect("keys");
-    assert!(held.keys.contains(&kid(3)), "seen without anybody asking for it");
+    assert!(
+        held.keys.contains(&kid(3)),
+        "seen without anybody asking for it"
+    );
 }
 
 #[test]
@@ -544,13 +576,23 @@ fn an_idle_server_learns_of_a_withdrawn_key_in_time() {
 
 #[test]
 fn a_process_that_slept_asks_before_it_uses_keys_past_their_life() {
-    for sleep in [Action::Pause(Duration::from_secs(3_601)), Action::Suspend(Duration::from_secs(3_601))] {
+    for sleep in [
+        Action::Pause(Duration::from_secs(3_601)),
+        Action::Suspend(Duration::from_secs(3_601)),
+    ] {
         let mut world = World::new(JwksPolicy::default());
         world.request(kid(0), None);
         world.advance(Duration::from_secs(1));
         world.act(&sleep);
-        let want = |arrived| Want { kid: Some("key-0"), failed_with: None, arrived };
-        assert!(matches!(world.state.ask(world.now, want(world.now)), Answer::Wait(_)), "{sleep:?}");
+        let want = |arrived| Want {
+            kid: Some("key-0"),
+            failed_with: None,
+            arrived,
+        };
+        assert!(
+            matches!(world.state.ask(world.now, want(world.now)), Answer::Wait(_)),
+            "{sleep:?}"
+        );
         world.mode = Mode::Failing { retry_after: None };
         world.drive();
         world.complete_fetch();
@@ -573,7 +615,10 @@ fn an_empty_set_is_believed_when_seen_twice() {
     assert!(world.state.snapshot().is_some());
     world.advance(Duration::from_secs(2));
     assert!(world.state.snapshot().is_none(), "twice is an answer");
-    assert!(matches!(world.state.status(world.now), KeyStatus::Down { .. }));
+    assert!(matches!(
+        world.state.status(world.now),
+        KeyStatus::Down { .. }
+    ));
 }
 
 #[test]
@@ -598,7 +643,9 @@ fn stale_keys_are_used_as_long_as_the_cap_says_and_no_longer() {
 fn retry_after_is_honoured_up_to_the_longest_backoff() {
     for (asked_for, waited) in [(30, 30), (3_600, 60)] {
         let mut world = World::new(JwksPolicy::default());
-        world.mode = Mode::Failing { retry_after: Some(Duration::from_secs(asked_for)) };
+        world.mode = Mode::Failing {
+            retry_after: Some(Duration::from_secs(asked_for)),
+        };
         world.request(kid(0), None);
         world.advance(Duration::from_secs(waited - 1));
         assert_eq!(world.starts.len(), 1, "asked again too soon");

@@ -92,7 +92,9 @@ pub(crate) enum Answer {
 /// What the driver is to do.
 pub(crate) enum Plan {
     /// Fetch now, and report with [`State::complete`] or [`State::abort`].
-    Fetch { etag: Option<HeaderValue> },
+    Fetch {
+        etag: Option<HeaderValue>,
+    },
     Sleep(Duration),
     /// Nothing, until somebody asks.
     Rest,
@@ -390,7 +392,9 @@ impl State {
                 etag,
             } => {
                 let before = self.snapshot.take();
-                let same = before.as_ref().filter(|before| before.keys.same_keys(&keys));
+                let same = before
+                    .as_ref()
+                    .filter(|before| before.keys.same_keys(&keys));
                 let changed = match same {
                     Some(_) => None,
                     None => Some(difference(before.as_deref(), &keys)),

@@ -106,14 +106,19 @@ where
                 }
                 Projected::Reject { response } => {
                     // A future that is polled after it is done stays pending.
-                    return response.take().map_or(Poll::Pending, |r| Poll::Ready(Ok(r)));
+                    return response
+                        .take()
+                        .map_or(Poll::Pending, |r| Poll::Ready(Ok(r)));
                 }
                 Projected::Wait { keys, parked } => {
                     let obtained = ready!(keys.as_mut().poll(cx));
                     let Some((mut service, request, gate)) = parked.take() else {
                         return Poll::Pending;
                     };
-                    let next = match gate.authenticator.judge_after(obtained, &request, gate.mode) {
+                    let next = match gate
+                        .authenticator
+                        .judge_after(obtained, &request, gate.mode)
+                    {
                         Verdict::Admit(token) => {
                             let (request, facts) = gate.admit(token, request);
                             State::Forward {

@@ -30,14 +30,17 @@ use crate::{
 /// service runs; making it needs none, does no I/O and never blocks.
 ///
 /// ```
-/// use axum::{Router, routing::get};
+/// use axum::{Extension, Router, routing::get};
 /// use portcullis::{AccessToken, AuthenticateLayer, AuthorizationServer, ResourceServer};
 ///
 /// let resource_server = ResourceServer::builder()
 ///     .trust(AuthorizationServer::okta_custom("company.okta.com", "default").audience("api"))
 ///     .build()?;
 /// let app: Router = Router::new()
-///     .route("/whoami", get(|token: AccessToken| async move { token.subject().to_owned() }))
+///     .route(
+///         "/whoami",
+///         get(|Extension(token): Extension<AccessToken>| async move { token.subject().to_owned() }),
+///     )
 ///     .layer(AuthenticateLayer::new(resource_server))
 ///     .route("/health", get(|| async { "public: added after the layer" }));
 /// # Ok::<(), portcullis::ConfigError>(())

@@ -186,9 +186,9 @@ impl<F: Future<Output = Result<Res, E>>, Res, E> Future for RequireFuture<F, Res
         match self.project().state.project() {
             EitherProjected::Forward { response } => response.poll(cx),
             // A future that is polled after it is done stays pending.
-            EitherProjected::Reject { response } => {
-                response.take().map_or(Poll::Pending, |r| Poll::Ready(Ok(r)))
-            }
+            EitherProjected::Reject { response } => response
+                .take()
+                .map_or(Poll::Pending, |r| Poll::Ready(Ok(r))),
         }
     }
 }

@@ -46,10 +46,9 @@ pub struct JsonRejection;
 impl<B: From<&'static str>> RejectionResponse<B> for JsonRejection {
     fn response(&self, rejection: &Rejection, head: Response<()>) -> Response<B> {
         let mut response = head.map(|()| B::from(rejection.kind().wire().body));
-        response.headers_mut().insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }
 }
@@ -86,7 +85,8 @@ pub(crate) fn answer<B>(rejection: &Rejection, respond: &impl RejectionResponse<
         head.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
     if let Some(seconds) = rejection.retry_after() {
-        head.headers_mut().insert(RETRY_AFTER, seconds.as_secs().into());
+        head.headers_mut()
+            .insert(RETRY_AFTER, seconds.as_secs().into());
     }
     let mut response = respond.response(rejection, head);
     response.extensions_mut().insert(rejection.clone());

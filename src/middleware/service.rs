@@ -67,9 +67,7 @@ where
                 let (request, facts) = gate.admit(token, request);
                 ResponseFuture::forward(self.inner.call(request), gate.clone(), facts)
             }
-            Verdict::Reject(rejection) => {
-                ResponseFuture::reject(answer(&rejection, &gate.respond))
-            }
+            Verdict::Reject(rejection) => ResponseFuture::reject(answer(&rejection, &gate.respond)),
             Verdict::Wait(wait) => {
                 // The service that is ready goes with the request, and a clone stays: see
                 // https://docs.rs/tower-service/0.3/tower_service/trait.Service.html#be-careful-when-cloning-inner-services

@@ -60,7 +60,7 @@ impl AuthorizationServer {
 fn preset(issuer: Result<String, ConfigError>, keys: &str) -> WithoutAudience {
     match issuer {
         Err(mistake) => WithoutAudience::new("", Err(mistake)),
-        Ok(issuer) => AuthorizationServer::new(issuer.clone(), &format!("{issuer}{keys}")),
+        Ok(issuer) => AuthorizationServer::with_issuer(issuer.clone(), &format!("{issuer}{keys}")),
     }
 }
 
@@ -129,9 +129,17 @@ pub(crate) fn origin(domain: &str) -> Result<String, ConfigError> {
 fn is_placeholder(domain: &str) -> bool {
     let lower = domain.to_ascii_lowercase();
     domain.contains(['{', '}', '<', '>', '$', '%'])
-        || ["youroktadomain", "your-okta-domain", "your_okta_domain", "yourdomain", "your-domain", "your-org", "yourorg"]
-            .iter()
-            .any(|placeholder| lower.contains(placeholder))
+        || [
+            "youroktadomain",
+            "your-okta-domain",
+            "your_okta_domain",
+            "yourdomain",
+            "your-domain",
+            "your-org",
+            "yourorg",
+        ]
+        .iter()
+        .any(|placeholder| lower.contains(placeholder))
 }
 
 #[cfg(test)]
@@ -169,12 +177,18 @@ mod tests {
             "your-domain.okta.com",
         ] {
             let error = origin(domain).unwrap_err();
-            assert!(matches!(error, ConfigError::PlaceholderDomain { .. }), "{domain}");
+            assert!(
+                matches!(error, ConfigError::PlaceholderDomain { .. }),
+                "{domain}"
+            );
             assert!(error.to_string().contains("company.okta.com"));
         }
         for (domain, expected) in [
             ("company-admin.okta.com", "\"company.okta.com\""),
-            ("https://company-admin.oktapreview.com/", "\"company.oktapreview.com\""),
+            (
+                "https://company-admin.oktapreview.com/",
+                "\"company.oktapreview.com\"",
+            ),
             ("Company-Admin.okta.com", "\"company.okta.com\""),
         ] {
             let error = origin(domain).unwrap_err().to_string();

@@ -286,7 +286,10 @@ impl TestIssuer {
     }
 
     /// `None` closes the connection.
-    async fn answer(&self, request: &Request<Incoming>) -> Option<Response<Full<hyper::body::Bytes>>> {
+    async fn answer(
+        &self,
+        request: &Request<Incoming>,
+    ) -> Option<Response<Full<hyper::body::Bytes>>> {
         let behaviour = {
             let mut state = self.lock();
             state.fetches += 1;

@@ -40,7 +40,7 @@
 //! # Ok(())
 //! # }
 //! ```
-#![expect(
+#![allow(
     clippy::expect_used,
     clippy::panic,
     reason = "in a test a panic is the right answer"

@@ -121,13 +121,16 @@ impl SigningKey {
     /// A token with this key's `kid` and algorithm in its header.
     #[must_use]
     pub fn sign(&self, claims: &Value) -> String {
-        self.sign_with_header(&json!({ "kid": self.kid, "alg": self.algorithm.as_str() }), claims)
+        self.sign_with_header(
+            &json!({ "kid": self.kid, "alg": self.algorithm.as_str() }),
+            claims,
+        )
     }
 
     /// A token with any header; it is signed with this key's algorithm whatever the header says.
     #[must_use]
     pub fn sign_with_header(&self, header: &Value, claims: &Value) -> String {
-        self.sign_text(&header.to_string(), &claims.to_string())
+        self.sign_text(header.to_string(), claims.to_string())
     }
 
     /// A token made of any two texts.

@@ -60,16 +60,35 @@ mod tests {
 
     #[test]
     fn the_scheme_is_case_insensitive_and_spaces_may_follow_it() {
-        for value in ["Bearer a.b.c", "bearer a.b.c", "BEARER a.b.c", "bEaReR    a.b.c"] {
-            assert_eq!(extract(&[value.as_bytes()]).as_deref(), Ok("a.b.c"), "{value}");
+        for value in [
+            "Bearer a.b.c",
+            "bearer a.b.c",
+            "BEARER a.b.c",
+            "bEaReR    a.b.c",
+        ] {
+            assert_eq!(
+                extract(&[value.as_bytes()]).as_deref(),
+                Ok("a.b.c"),
+                "{value}"
+            );
         }
         assert_eq!(extract(&[b"Bearer -._~+/=="]).as_deref(), Ok("-._~+/=="));
     }
 
     #[test]
     fn other_schemes_are_no_credentials_for_us() {
-        for value in ["Basic dXNlcjpwYXNz", "DPoP a.b.c", "Bearers a.b.c", "Negotiate", "Digest username=\"x\""] {
-            assert_eq!(extract(&[value.as_bytes()]), Err(RejectionKind::TokenMissing), "{value}");
+        for value in [
+            "Basic dXNlcjpwYXNz",
+            "DPoP a.b.c",
+            "Bearers a.b.c",
+            "Negotiate",
+            "Digest username=\"x\"",
+        ] {
+            assert_eq!(
+                extract(&[value.as_bytes()]),
+                Err(RejectionKind::TokenMissing),
+                "{value}"
+            );
         }
         assert_eq!(extract(&[]), Err(RejectionKind::TokenMissing));
     }
@@ -93,14 +112,21 @@ mod tests {
             b"Bearer:a.b.c",
         ];
         for value in bad {
-            assert_eq!(extract(&[value]), Err(RejectionKind::RequestMalformed), "{value:?}");
+            assert_eq!(
+                extract(&[value]),
+                Err(RejectionKind::RequestMalformed),
+                "{value:?}"
+            );
         }
     }
 
     #[test]
     fn two_headers_are_refused_even_if_alike_or_of_another_scheme() {
         for pair in [[b"Bearer a", b"Bearer a"], [b"Bearer a", b"Basic bb"]] {
-            assert_eq!(extract(&[pair[0], pair[1]]), Err(RejectionKind::RequestMalformed));
+            assert_eq!(
+                extract(&[pair[0], pair[1]]),
+                Err(RejectionKind::RequestMalformed)
+            );
         }
     }
 }

@@ -15,7 +15,9 @@ use crate::{
 /// were issued with (OpenID Connect Core §2, §3.3.2.11); Okta's ID tokens a `jti` of this form.
 pub(crate) fn is_other_kind(claims: &Object, server: &AuthorizationServer) -> bool {
     let is_id_token = || {
-        ["nonce", "at_hash", "c_hash"].iter().any(|name| claims.has(name))
+        ["nonce", "at_hash", "c_hash"]
+            .iter()
+            .any(|name| claims.has(name))
             || matches!(claims.string("jti"), Ok(Some(jti)) if jti.starts_with("ID."))
     };
     claims.has("events") || (!server.id_tokens_accepted && is_id_token())
@@ -35,7 +37,9 @@ pub(crate) fn validate(
     match verdict {
         Err(kind) => Err(Rejection::from(kind).with_subject(&verified.subject)),
         Ok(()) => {
-            verified.role = server.roles.role_of(verified.groups.iter().map(String::as_str));
+            verified.role = server
+                .roles
+                .role_of(verified.groups.iter().map(String::as_str));
             verified.json = claims.into_text();
             Ok(AccessToken::new(verified))
         }
@@ -88,7 +92,10 @@ fn judge(
         return Err(RejectionKind::BindingMissing);
     }
     if let Audience::AnyOf(accepted) = &server.audience {
-        let audience = read.audience.as_deref().ok_or(RejectionKind::ClaimInvalid)?;
+        let audience = read
+            .audience
+            .as_deref()
+            .ok_or(RejectionKind::ClaimInvalid)?;
         if !audience.iter().any(|value| accepted.contains(value)) {
             return Err(RejectionKind::AudienceMismatch);
         }
@@ -105,7 +112,11 @@ fn judge(
     }
     let latest_start = now.saturating_add(leeway);
     let starts = [read.not_before, read.verified.issued_at];
-    if starts.into_iter().flatten().any(|start| start > latest_start) {
+    if starts
+        .into_iter()
+        .flatten()
+        .any(|start| start > latest_start)
+    {
         return Err(RejectionKind::TokenNotYetValid);
     }
     Ok(())
@@ -122,7 +133,10 @@ fn scope(claims: &Object) -> Result<Vec<String>, Malformed> {
     };
     for name in ["scope", "scp"] {
         match claims.string(name) {
-            Ok(text) => text.iter().flat_map(|text| text.split(' ')).for_each(&mut add),
+            Ok(text) => text
+                .iter()
+                .flat_map(|text| text.split(' '))
+                .for_each(&mut add),
             Err(Malformed) => claims
                 .strings(name)?
                 .iter()
@@ -143,4 +157,3 @@ fn groups(claims: &Object, path: &[String]) -> Result<Vec<String>, Malformed> {
         },
     }
 }
-

@@ -266,10 +266,14 @@ mod tests {
 
     #[test]
     fn numbers_beyond_any_date_are_refused() {
-        let object = parse(r#"{"a":1e400,"b":1e300,"c":"1","d":null,"e":1.7e9}"#).unwrap_or_else(|_| panic!());
+        let object = parse(r#"{"a":1e400,"b":1e300,"c":"1","d":null,"e":1.7e9}"#)
+            .unwrap_or_else(|_| panic!());
         for name in ["a", "b", "c", "d"] {
             assert_eq!(object.numeric_date(name), Err(Malformed), "{name}");
         }
-        assert_eq!(object.numeric_date("e").unwrap().unwrap().as_secs(), 1_700_000_000);
+        assert_eq!(
+            object.numeric_date("e").unwrap().unwrap().as_secs(),
+            1_700_000_000
+        );
     }
 }

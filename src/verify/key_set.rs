@@ -81,7 +81,9 @@ impl KeySet {
             };
             if keys.is_empty() {
                 set.left_out += 1;
-            } else if keys.iter().any(|key| !set.keys.iter().any(|k| k.identity() == key.identity()))
+            } else if keys
+                .iter()
+                .any(|key| !set.keys.iter().any(|k| k.identity() == key.identity()))
             {
                 set.len += 1;
                 set.keys.extend(keys);
@@ -111,7 +113,11 @@ impl KeySet {
 
     /// The ids of the keys, sorted, each once; keys without an id do not show.
     pub fn kids(&self) -> impl Iterator<Item = &str> {
-        let kids: BTreeSet<_> = self.keys.iter().filter_map(|key| key.kid.as_deref()).collect();
+        let kids: BTreeSet<_> = self
+            .keys
+            .iter()
+            .filter_map(|key| key.kid.as_deref())
+            .collect();
         kids.into_iter()
     }
 
@@ -145,11 +151,14 @@ impl KeySet {
     /// Whether this id stands for the same key in both.
     pub(crate) fn same_key(&self, other: &Self, kid: &str) -> bool {
         let (ours, theirs) = (self.of_kid(kid), other.of_kid(kid));
-        (ours.iter().map(VerificationKey::identity)).eq(theirs.iter().map(VerificationKey::identity))
+        (ours.iter().map(VerificationKey::identity))
+            .eq(theirs.iter().map(VerificationKey::identity))
     }
 
     fn of_kid(&self, kid: &str) -> &[VerificationKey] {
-        let from = self.keys.partition_point(|key| key.kid.as_deref() < Some(kid));
+        let from = self
+            .keys
+            .partition_point(|key| key.kid.as_deref() < Some(kid));
         let rest = &self.keys[from..];
         &rest[..rest.partition_point(|key| key.kid.as_deref() == Some(kid))]
     }
@@ -205,7 +214,14 @@ struct Jwk {
 impl Jwk {
     fn is_private(&self) -> bool {
         [
-            &self.d, &self.p, &self.q, &self.dp, &self.dq, &self.qi, &self.oth, &self.k,
+            &self.d,
+            &self.p,
+            &self.q,
+            &self.dp,
+            &self.dq,
+            &self.qi,
+            &self.oth,
+            &self.k,
             &self.private,
         ]
         .into_iter()
@@ -257,7 +273,12 @@ fn usable_keys(jwk: &RawValue, algorithms: &[Algorithm]) -> Vec<VerificationKey>
             .and_then(|text| URL_SAFE_NO_PAD.decode(text).ok())
             .unwrap_or_default()
     };
-    let (n, e, x, y) = (number(&jwk.n), number(&jwk.e), number(&jwk.x), number(&jwk.y));
+    let (n, e, x, y) = (
+        number(&jwk.n),
+        number(&jwk.e),
+        number(&jwk.x),
+        number(&jwk.y),
+    );
     let (n, e) = (without_leading_zeros(&n), without_leading_zeros(&e));
     let key = match jwk.kty.as_str() {
         "RSA" => PublicKey::Rsa { n, e },

@@ -73,8 +73,7 @@ pub fn begin<'r>(
         .algorithm
         .filter(|algorithm| server.algorithms.contains(algorithm))
         .ok_or(RejectionKind::AlgorithmRejected)?;
-    if claims::is_other_kind(&token.claims, server)
-        || (server.at_jwt_required && !token.is_at_jwt)
+    if claims::is_other_kind(&token.claims, server) || (server.at_jwt_required && !token.is_at_jwt)
     {
         return Err(RejectionKind::TokenTypeRejected.into());
     }
@@ -102,7 +101,6 @@ pub struct Pending<'r> {
 impl<'r> Pending<'r> {
     /// Whose keys are needed; also its place in
     /// [`authorization_servers`](ResourceServer::authorization_servers).
-    #[must_use]
     pub const fn authorization_server(&self) -> (usize, &'r AuthorizationServer) {
         (self.index, self.server)
     }

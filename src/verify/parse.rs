@@ -126,12 +126,22 @@ mod tests {
     fn only_three_parts_are_a_token() {
         let (h, p) = (encode(r#"{"alg":"RS256"}"#), encode("{}"));
         assert_eq!(kind(&format!("{h}.{p}.c2ln")), None);
-        for token in ["", "x", "..", &h, &format!("{h}.{p}"), &format!("{h}.{p}.c2ln.x")] {
+        for token in [
+            "",
+            "x",
+            "..",
+            &h,
+            &format!("{h}.{p}"),
+            &format!("{h}.{p}.c2ln.x"),
+        ] {
             assert_eq!(kind(token), Some(RejectionKind::TokenMalformed), "{token}");
         }
         let jwe = format!("{h}.{p}.c2ln.x.y");
         assert_eq!(kind(&jwe), Some(RejectionKind::TokenTypeRejected));
-        assert_eq!(kind(&format!("{jwe}.z")), Some(RejectionKind::TokenMalformed));
+        assert_eq!(
+            kind(&format!("{jwe}.z")),
+            Some(RejectionKind::TokenMalformed)
+        );
     }
 
     #[test]
@@ -141,18 +151,39 @@ mod tests {
         assert_eq!(p, "e30");
         for payload in ["e31", "e30=", "e3 0", "+/8", "{}", "e30\n"] {
             let token = format!("{h}.{payload}.c2ln");
-            assert_eq!(kind(&token), Some(RejectionKind::TokenMalformed), "{payload}");
+            assert_eq!(
+                kind(&token),
+                Some(RejectionKind::TokenMalformed),
+                "{payload}"
+            );
         }
-        assert_eq!(kind(&format!("{h}.{p}.c2l")), Some(RejectionKind::TokenMalformed));
-        assert_eq!(kind(&format!("{h}.{p}.c2lh=")), Some(RejectionKind::TokenMalformed));
+        assert_eq!(
+            kind(&format!("{h}.{p}.c2l")),
+            Some(RejectionKind::TokenMalformed)
+        );
+        assert_eq!(
+            kind(&format!("{h}.{p}.c2lh=")),
+            Some(RejectionKind::TokenMalformed)
+        );
     }
 
     #[test]
     fn text_must_be_json_in_utf8() {
         let h = encode(r#"{"alg":"RS256"}"#);
-        for payload in [&b"\xff"[..], b"{\"a\":\"\xc3\"}", b"\xef\xbb\xbf{}", b"", b"[]", b"{}x"] {
+        for payload in [
+            &b"\xff"[..],
+            b"{\"a\":\"\xc3\"}",
+            b"\xef\xbb\xbf{}",
+            b"",
+            b"[]",
+            b"{}x",
+        ] {
             let token = format!("{h}.{}.c2ln", encode(payload));
-            assert_eq!(kind(&token), Some(RejectionKind::TokenMalformed), "{payload:?}");
+            assert_eq!(
+                kind(&token),
+                Some(RejectionKind::TokenMalformed),
+                "{payload:?}"
+            );
         }
     }
 
@@ -168,7 +199,11 @@ mod tests {
             r#"{"alg":"RS256","typ":1}"#,
         ];
         for header in malformed {
-            assert_eq!(kind(&with_header(header)), Some(RejectionKind::TokenMalformed), "{header}");
+            assert_eq!(
+                kind(&with_header(header)),
+                Some(RejectionKind::TokenMalformed),
+                "{header}"
+            );
         }
         let other_types = [
             r#"{"alg":"RS256","crit":["exp"]}"#,
@@ -183,7 +218,11 @@ mod tests {
             r#"{"alg":"RS256","typ":""}"#,
         ];
         for header in other_types {
-            assert_eq!(kind(&with_header(header)), Some(RejectionKind::TokenTypeRejected), "{header}");
+            assert_eq!(
+                kind(&with_header(header)),
+                Some(RejectionKind::TokenTypeRejected),
+                "{header}"
+            );
         }
         for header in [
             r#"{"alg":"RS256"}"#,
@@ -198,7 +237,9 @@ mod tests {
 
     #[test]
     fn names_of_algorithms_that_are_not_accepted_become_none() {
-        for name in ["none", "NONE", "HS256", "rs256", "RS256 ", "ESP256", "RSA-OAEP"] {
+        for name in [
+            "none", "NONE", "HS256", "rs256", "RS256 ", "ESP256", "RSA-OAEP",
+        ] {
             let token = with_header(&format!(r#"{{"alg":"{name}"}}"#));
             let parsed = UnverifiedToken::parse(&token).unwrap_or_else(|_| panic!("{name}"));
             assert_eq!(parsed.algorithm, None, "{name}");

@@ -11,10 +11,18 @@ use crate::algorithm::Algorithm;
 #[derive(Clone, Copy)]
 pub(crate) enum PublicKey<'a> {
     /// Without leading zeros.
-    Rsa { n: &'a [u8], e: &'a [u8] },
+    Rsa {
+        n: &'a [u8],
+        e: &'a [u8],
+    },
     /// Each coordinate as long as the curve's field.
-    Ec { x: &'a [u8], y: &'a [u8] },
-    Ed25519 { x: &'a [u8] },
+    Ec {
+        x: &'a [u8],
+        y: &'a [u8],
+    },
+    Ed25519 {
+        x: &'a [u8],
+    },
 }
 
 /// A key that is ready to verify signatures of one algorithm.
@@ -43,7 +51,9 @@ fn is_sound_rsa(n: &[u8], e: &[u8]) -> bool {
         .first()
         .map_or(0, |first| n.len() * 8 - first.leading_zeros() as usize);
     let is_odd = |number: &[u8]| number.last().is_some_and(|last| last & 1 == 1);
-    let exponent = e.iter().fold(0_u64, |value, byte| (value << 8) | u64::from(*byte));
+    let exponent = e
+        .iter()
+        .fold(0_u64, |value, byte| (value << 8) | u64::from(*byte));
     (2_048..=8_192).contains(&bits)
         && is_odd(n)
         && is_odd(e)
@@ -133,9 +143,10 @@ mod backend {
                 Alg::ES384,
                 DecodingKey::from_ec_components(&encode(x), &encode(y)).ok()?,
             ),
-            (Algorithm::EdDsa, PublicKey::Ed25519 { x }) if x.len() == 32 => {
-                (Alg::EdDSA, DecodingKey::from_ed_components(&encode(x)).ok()?)
-            }
+            (Algorithm::EdDsa, PublicKey::Ed25519 { x }) if x.len() == 32 => (
+                Alg::EdDSA,
+                DecodingKey::from_ed_components(&encode(x)).ok()?,
+            ),
             _ => return None,
         };
         // Builds a verifier to see that the point is on its curve.
@@ -150,7 +161,9 @@ mod backend {
 }
 
 #[cfg(not(any(feature = "aws_lc_rs", feature = "rust_crypto")))]
-compile_error!("portcullis needs a signature backend: enable the feature `aws_lc_rs` (the default) or `rust_crypto`");
+compile_error!(
+    "portcullis needs a signature backend: enable the feature `aws_lc_rs` (the default) or `rust_crypto`"
+);
 
 #[cfg(test)]
 mod tests {
@@ -169,7 +182,14 @@ mod tests {
         n[255] = 0xC0;
         assert!(!is_sound_rsa(&n, &e), "even modulus");
         assert!(!is_sound_rsa(&[0xC1; 1_025], &e), "8200 bits");
-        for e in [&[][..], &[1], &[2], &[0, 1], &[1, 0, 0], &[9, 9, 9, 9, 9, 9]] {
+        for e in [
+            &[][..],
+            &[1],
+            &[2],
+            &[0, 1],
+            &[1, 0, 0],
+            &[9, 9, 9, 9, 9, 9],
+        ] {
             assert!(!is_sound_rsa(&sound, e), "exponent {e:?}");
         }
         assert!(!is_sound_rsa(&[], &e));

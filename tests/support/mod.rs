@@ -18,25 +18,25 @@ use portcullis::{
 use tower::ServiceExt;
 
 /// An authorization server with the issuer `default`, and a service that trusts it.
-pub struct World {
-    pub okta: TestAuthorizationServer,
-    pub issuer: TestIssuer,
-    pub clock: FakeClock,
-    pub layer: AuthenticateLayer,
-    pub app: Router,
-    pub log: Log,
+pub(crate) struct World {
+    pub(crate) okta: TestAuthorizationServer,
+    pub(crate) issuer: TestIssuer,
+    pub(crate) clock: FakeClock,
+    pub(crate) layer: AuthenticateLayer,
+    pub(crate) app: Router,
+    pub(crate) log: Log,
 }
 
 impl World {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(|policy| policy).await
     }
 
-    pub async fn with(policy: impl FnOnce(JwksPolicy) -> JwksPolicy) -> Self {
+    pub(crate) async fn with(policy: impl FnOnce(JwksPolicy) -> JwksPolicy) -> Self {
         Self::build(policy, |builder| builder).await
     }
 
-    pub async fn build(
+    pub(crate) async fn build(
         policy: impl FnOnce(JwksPolicy) -> JwksPolicy,
         configure: impl FnOnce(AuthenticateLayerBuilder) -> AuthenticateLayerBuilder,
     ) -> Self {
@@ -53,7 +53,10 @@ impl World {
             .audit(log.clone());
         let layer = configure(builder).build();
         let app = Router::new()
-            .route("/", get(|token: AccessToken| async move { token.subject().to_owned() }))
+            .route(
+                "/",
+                get(|token: AccessToken| async move { token.subject().to_owned() }),
+            )
             .layer(layer.clone());
         Self {
             okta,
@@ -65,12 +68,12 @@ impl World {
         }
     }
 
-    pub async fn ask(&self, token: &str) -> Answer {
+    pub(crate) async fn ask(&self, token: &str) -> Answer {
         ask(&self.app, token).await
     }
 
     /// Time goes by until the next fetch of keys has completed.
-    pub async fn until_fetched(&self, step: Duration) {
+    pub(crate) async fn until_fetched(&self, step: Duration) {
         let before = self.log.fetches();
         self.clock.advance(step);
         while self.log.fetches() == before {
@@ -80,7 +83,7 @@ impl World {
 }
 
 /// The issuer `default` of a test server, with roles.
-pub fn trusted(okta: &TestAuthorizationServer) -> AuthorizationServer {
+pub(crate) fn trusted(okta: &TestAuthorizationServer) -> AuthorizationServer {
     AuthorizationServer::okta_custom(okta.origin(), "default")
         .audience("api://default")
         .roles(
@@ -93,25 +96,25 @@ pub fn trusted(okta: &TestAuthorizationServer) -> AuthorizationServer {
 
 /// What a caller sees, and what outer layers do.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub kind: Option<&'static str>,
-    pub challenge: Option<String>,
-    pub retry_after: Option<u64>,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) kind: Option<&'static str>,
+    pub(crate) challenge: Option<String>,
+    pub(crate) retry_after: Option<u64>,
+    pub(crate) body: String,
 }
 
-pub async fn ask(app: &Router, token: &str) -> Answer {
+pub(crate) async fn ask(app: &Router, token: &str) -> Answer {
     let request = Request::get("/").header("authorization", format!("Bearer {token}"));
     send(app, request.body(Body::empty()).unwrap()).await
 }
 
-pub async fn send(app: &Router, request: Request<Body>) -> Answer {
+pub(crate) async fn send(app: &Router, request: Request<Body>) -> Answer {
     let response = app.clone().oneshot(request).await.unwrap();
     read(response).await
 }
 
-pub async fn read(response: Response) -> Answer {
+pub(crate) async fn read(response: Response) -> Answer {
     let (parts, body) = response.into_parts();
     let header = |name| {
         let value = parts.headers.get(name)?;
@@ -132,19 +135,22 @@ pub async fn read(response: Response) -> Answer {
 
 /// An audit sink that keeps a line for each event.
 #[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 
-    pub fn fetches(&self) -> usize {
+    pub(crate) fn fetches(&self) -> usize {
         let lines = self.0.lock().unwrap();
-        lines.iter().filter(|line| line.starts_with("fetch")).count()
+        lines
+            .iter()
+            .filter(|line| line.starts_with("fetch"))
+            .count()
     }
 
-    pub fn with_prefix(&self, prefix: &str) -> Vec<String> {
+    pub(crate) fn with_prefix(&self, prefix: &str) -> Vec<String> {
         let mut lines = self.lines();
         lines.retain(|line| line.starts_with(prefix));
         lines
@@ -161,11 +167,16 @@ impl AuditSink for Log {
                 decision.route.unwrap_or(decision.path),
                 decision.rejection.map_or("ALLOWED", |r| r.kind().as_str()),
                 decision.subject().unwrap_or("-"),
-                decision.issuer.map_or("-", |issuer| issuer.rsplit('/').next().unwrap()),
+                decision
+                    .issuer
+                    .map_or("-", |issuer| issuer.rsplit('/').next().unwrap()),
                 decision.failed_step().map_or("-", |step| step.as_str()),
                 decision.waited,
             ),
-            Event::KeyFetch(fetch) => format!("fetch failure={:?} left_out={}", fetch.failure, fetch.left_out),
+            Event::KeyFetch(fetch) => format!(
+                "fetch failure={:?} left_out={}",
+                fetch.failure, fetch.left_out
+            ),
             Event::KeysChanged(change) => format!(
                 "keys generation={} keys={} added={} removed={}",
                 change.generation,
@@ -173,7 +184,9 @@ impl AuditSink for Log {
                 change.added.len(),
                 change.removed.len()
             ),
-            Event::Outage(outage) => format!("outage {:?} held={}", outage.failure, outage.keys_held),
+            Event::Outage(outage) => {
+                format!("outage {:?} held={}", outage.failure, outage.keys_held)
+            }
             Event::Recovery(recovery) => format!("recovery after {}", recovery.failures),
             other => format!("{other:?}"),
         };
