@@ -43,6 +43,20 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// Every one of them.
+    pub const ALL: &'static [Self] = &[
+        Self::Rs256,
+        Self::Rs384,
+        Self::Rs512,
+        Self::Ps256,
+        Self::Ps384,
+        Self::Ps512,
+        Self::Es256,
+        Self::Es384,
+        Self::Es512,
+        Self::EdDsa,
+    ];
+
     /// The registered name, as in the `alg` member of a header or a JWK.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -82,18 +96,10 @@ impl std::str::FromStr for Algorithm {
     type Err = UnknownAlgorithm;
 
     fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
-        Ok(match name {
-            "RS256" => Self::Rs256,
-            "RS384" => Self::Rs384,
-            "RS512" => Self::Rs512,
-            "PS256" => Self::Ps256,
-            "PS384" => Self::Ps384,
-            "PS512" => Self::Ps512,
-            "ES256" => Self::Es256,
-            "ES384" => Self::Es384,
-            "ES512" => Self::Es512,
-            "EdDSA" | "Ed25519" => Self::EdDsa,
-            _ => return Err(UnknownAlgorithm(())),
-        })
+        // RFC 9864's name for what RFC 8037 calls EdDSA, over this curve.
+        let name = if name == "Ed25519" { "EdDSA" } else { name };
+        let mut all = Self::ALL.iter().copied();
+        all.find(|algorithm| algorithm.as_str() == name)
+            .ok_or(UnknownAlgorithm(()))
     }
 }

@@ -69,7 +69,7 @@
 //! | `aws_lc_rs` (default) | signatures by aws-lc-rs; needs a C compiler. It is the one used if both are on |
 //! | `rust_crypto` | signatures by the RustCrypto crates, in pure Rust: slower, no ES512, RSA keys to 4096 bits |
 //! | `axum` | [`AccessToken`] as an extractor, [`Rejection`] as a response |
-//! | `tracing` | `TracingAudit`, the [audit](audit) sink that logs |
+//! | `tracing` | `TracingAudit`, the [audit] sink that logs |
 //! | `test-util` | an authorization server, signing keys and a fake clock for tests |
 //!
 //! Features add to the API and change nothing else. One of the first two is needed.

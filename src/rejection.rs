@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderValue, StatusCode};
 
+use crate::challenge;
+
 /// Why a request was refused.
 ///
 /// Opaque, cheap to clone, and free of anything from the token: it can be logged, counted and sent
@@ -39,7 +41,7 @@ impl Rejection {
     pub fn challenge(&self) -> Option<HeaderValue> {
         match &self.challenge {
             Some(challenge) => Some(challenge.clone()),
-            None => crate::challenge::www_authenticate(self.kind),
+            None => self.kind.challenge(None),
         }
     }
 
@@ -258,6 +260,15 @@ impl RejectionKind {
         self.wire().grpc
     }
 
+    /// The value of `WWW-Authenticate`, where one belongs to the answer.
+    pub(crate) fn challenge(self, scope: Option<&str>) -> Option<HeaderValue> {
+        let wire = self.wire();
+        match wire.challenge? {
+            "" => Some(challenge::BARE),
+            error => challenge::with_error(error, wire.description, scope),
+        }
+    }
+
     /// A fixed sentence for people; the same text as in `error_description`.
     #[must_use]
     pub const fn description(self) -> &'static str {
@@ -310,6 +321,22 @@ impl Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// RFC 6750 §3: `error` and `error_description` hold %x20-21 / %x23-5B / %x5D-7E only.
+    #[test]
+    fn challenges_are_within_the_grammar_and_where_they_belong() {
+        let is_quotable = |text: &str| {
+            text.bytes()
+                .all(|b| matches!(b, 0x20..=0x21 | 0x23..=0x5B | 0x5D..=0x7E))
+        };
+        for kind in RejectionKind::ALL {
+            let wire = kind.wire();
+            assert!(is_quotable(wire.description), "{kind:?}");
+            assert!(wire.challenge.is_none_or(is_quotable), "{kind:?}");
+            let is_callers = matches!(wire.status.as_u16(), 400 | 401 | 403);
+            assert_eq!(kind.challenge(None).is_some(), is_callers, "{kind:?}");
+        }
+    }
 
     #[test]
     fn codes_are_stable_distinct_and_fit_grpc_error_info() {

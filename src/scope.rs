@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-use crate::error::ConfigError;
+use crate::{error::ConfigError, rejection::RejectionKind};
 
 /// A requirement on a token's scope: all of some scope tokens, or any of them.
 ///
@@ -65,7 +65,8 @@ impl ScopeRequirement {
             return Err(ConfigError::InvalidScope { found: bad.clone() });
         }
         let scope = tokens.join(" ");
-        let challenge = crate::challenge::insufficient_scope(&scope)
+        let challenge = RejectionKind::ScopeInsufficient
+            .challenge(Some(&scope))
             .ok_or(ConfigError::InvalidScope { found: scope })?;
         Ok(Self {
             tokens,

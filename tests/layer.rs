@@ -452,7 +452,10 @@ async fn readiness_and_calls_reach_the_inner_service_and_refusals_do_not() {
     let response = tokio::spawn(service.call(admitted));
     let (seen, send) = handle.next_request().await.unwrap();
     assert!(seen.extensions().get::<AccessToken>().is_some());
-    assert!(seen.headers().contains_key("authorization"));
+    assert!(
+        seen.headers()["authorization"].is_sensitive(),
+        "not printed by `Debug`"
+    );
     send.send_response(Response::new("hello".to_owned()));
     assert_eq!(response.await.unwrap().unwrap().body(), "hello");
 }

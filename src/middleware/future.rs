@@ -13,8 +13,8 @@ use tower_service::Service;
 
 use super::{
     authenticator::{RequestFacts, Verdict, Wait},
+    gate::Gate,
     response::{FromInside, RejectionResponse, answer},
-    service::Gate,
 };
 use crate::jwks::Obtained;
 

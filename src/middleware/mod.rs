@@ -4,6 +4,7 @@
 
 mod authenticator;
 mod future;
+mod gate;
 mod layer;
 mod require;
 mod response;

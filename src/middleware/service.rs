@@ -10,25 +10,17 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::{
-    authenticator::{Authenticator, Mode, RequestFacts, Verdict},
+    authenticator::{Authenticator, Mode, Verdict},
     future::ResponseFuture,
+    gate::Gate,
     response::{RejectionResponse, answer},
 };
-use crate::access_token::AccessToken;
 
 /// The service made by an [`AuthenticateLayer`](crate::AuthenticateLayer).
 #[derive(Clone, Debug)]
 pub struct Authenticate<S, R> {
     inner: S,
     gate: Gate<R>,
-}
-
-/// What a request is judged by and refused with, now or after a wait.
-#[derive(Clone, Debug)]
-pub(crate) struct Gate<R> {
-    pub(crate) authenticator: Arc<Authenticator>,
-    pub(crate) mode: Mode,
-    pub(crate) respond: R,
 }
 
 impl<S, R> Authenticate<S, R> {
@@ -77,22 +69,5 @@ where
                 ResponseFuture::wait(Box::pin(wait), ready, request, gate.clone())
             }
         }
-    }
-}
-
-impl<R> Gate<R> {
-    /// Tells the handler who calls, and remembers what an event from further in would need.
-    pub(crate) fn admit<B>(
-        &self,
-        token: Option<AccessToken>,
-        mut request: Request<B>,
-    ) -> (Request<B>, Option<Box<RequestFacts>>) {
-        let facts = self
-            .authenticator
-            .audit
-            .is_on()
-            .then(|| Box::new(RequestFacts::of(&request, token.as_ref())));
-        AccessToken::into_extensions(token, request.extensions_mut());
-        (request, facts)
     }
 }
