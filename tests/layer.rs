@@ -460,6 +460,28 @@ async fn readiness_and_calls_reach_the_inner_service_and_refusals_do_not() {
     assert_eq!(response.await.unwrap().unwrap().body(), "hello");
 }
 
+/// Keys at hand: the verdict is there when `call` returns, without a task, a timer or a runtime.
+#[test]
+fn a_request_whose_key_is_at_hand_needs_no_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let world = runtime.block_on(World::new());
+    runtime.block_on(world.layer.prefetch());
+    drop(runtime);
+    let inner =
+        service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new("in".to_owned())) });
+    let mut service = world.layer.layer(inner);
+    for (token, status) in [(world.issuer.mint(json!({})), 200), ("x".to_owned(), 401)] {
+        let value = format!("Bearer {token}");
+        let request = Request::builder().header("authorization", value);
+        let response = service.call(request.body(()).unwrap());
+        let response = tokio_test::assert_ready_ok!(tokio_test::task::spawn(response).poll());
+        assert_eq!(response.status(), status);
+    }
+}
+
 #[tokio::test]
 async fn futures_are_send_and_named() {
     fn is_send<F: Future + Send>(_: &F) {}

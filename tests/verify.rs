@@ -1,7 +1,7 @@
 //! The pure core: headers, keys and a time make a verdict.
 #![cfg(feature = "test-util")]
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
@@ -11,6 +11,7 @@ use portcullis::{
     test_util::SigningKey,
     verify::{self, KeySet},
 };
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use RejectionKind as Kind;
@@ -782,4 +783,89 @@ fn nothing_of_a_token_shows_in_debug_output() {
         !shown.contains("hunter2") && !shown.contains(signature),
         "{shown}"
     );
+}
+
+/// A value of some JSON type, of the sort that claims have or should not have.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "\\PC{0,12}".prop_map(Value::from),
+        Just(json!("api://default")),
+        Just(json!(ISSUER)),
+    ];
+    leaf.prop_recursive(4, 24, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::hash_map("\\PC{0,6}", inner, 0..6)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn headers_of_any_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let bench = shared();
+        let mut headers = HeaderMap::new();
+        if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+            headers.insert(AUTHORIZATION, value);
+        }
+        prop_assert!(verify::begin(&headers, &bench.resource_server).is_err());
+    }
+
+    #[test]
+    fn a_token_with_one_character_changed_is_refused(place in any::<prop::sample::Index>(), to in "[A-Za-z0-9._~+/=-]") {
+        let bench = shared();
+        let token = bench.token(json!({}));
+        let place = place.index(token.len());
+        let mut changed = token.clone();
+        changed.replace_range(place..=place, &to);
+        prop_assert_eq!(bench.judge(&changed).is_ok(), changed == token);
+    }
+
+    #[test]
+    fn headers_and_claims_of_any_json_do_no_harm(header in any_json(), claims in any_json()) {
+        let bench = shared();
+        let token = bench.key.sign_with_header(&header, &claims);
+        prop_assert!(bench.judge(&token).is_err());
+    }
+
+    #[test]
+    fn a_claim_of_any_json_is_read_or_refused(
+        name in prop::sample::select(vec!["iss", "aud", "exp", "nbf", "iat", "sub", "scp", "scope", "groups", "cid", "jti", "cnf", "x"]),
+        value in any_json(),
+    ) {
+        let bench = shared();
+        let verdict = bench.judge(&bench.token(json!({ name: value })));
+        if let Ok(token) = verdict {
+            prop_assert_eq!(token.issuer(), ISSUER);
+            prop_assert!(token.expires_at() > UnixTime::from_secs(NOW - 60));
+            prop_assert!(name != "cnf" || value.is_null());
+        }
+    }
+
+    #[test]
+    fn key_sets_of_any_json_do_no_harm(jwks in prop::collection::vec(any_json(), 0..5), jwk in any_json(), name in "(kty|kid|alg|use|key_ops|n|e|crv|x|y)") {
+        let bench = shared();
+        let mut changed = bench.key.jwk();
+        changed["kid"] = json!("changed");
+        changed[&name] = jwk;
+        let mut all = jwks;
+        all.push(changed);
+        all.push(bench.key.jwk());
+        let keys = key_set(&bench.resource_server, &all);
+        let verdict = judge(&bench.resource_server, &keys, NOW, &bench.token(json!({})));
+        prop_assert!(verdict.is_ok());
+    }
+}
+
+/// One bench for all cases, since making keys takes long.
+fn shared() -> &'static Bench {
+    static SHARED: OnceLock<Bench> = OnceLock::new();
+    SHARED.get_or_init(Bench::new)
 }

@@ -61,7 +61,8 @@ pub struct Decision<'a> {
     pub token: Option<&'a AccessToken>,
     /// Why it was refused; `None` if it was let through.
     pub rejection: Option<&'a Rejection>,
-    /// The authorization server, as configured; from the moment that the token was routed to it.
+    /// The authorization server, as configured, of a token that got past the step
+    /// [`Route`](Step::Route).
     pub issuer: Option<&'a str>,
     /// The keys that were at hand.
     pub keys: Option<KeyFacts<'a>>,

@@ -357,3 +357,43 @@ async fn sleep_or(clock: &Clock, duration: Duration, event: impl Future<Output =
     })
     .await;
 }
+
+#[cfg(all(test, feature = "test-util"))]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{algorithm::Algorithm, test_util::SigningKey};
+
+    /// A lock that is taken twice by one thread never comes back.
+    #[test]
+    fn keys_at_hand_are_read_without_the_lock() {
+        let server = AuthorizationServer::okta_custom("company.okta.com", "default")
+            .audience("api")
+            .algorithms([Algorithm::EdDsa]);
+        let jwks = json!({ "keys": [SigningKey::generate(Algorithm::EdDsa).jwk()] });
+        let keys = KeySet::from_json(jwks.to_string().as_bytes(), &server).unwrap();
+        let resource_server = ResourceServer::builder().trust(server).build().unwrap();
+        let cache = KeyCache::new(
+            resource_server,
+            0,
+            Clock::system(),
+            HttpClient::default(),
+            Audit::default(),
+        )
+        .unwrap();
+        let now = cache.0.clock.now();
+        let mut state = cache.0.lock();
+        state.want();
+        assert!(matches!(state.plan(now), Plan::Fetch { .. }));
+        let outcome = Outcome::Keys {
+            keys,
+            max_age: None,
+            etag: None,
+        };
+        state.complete(now, outcome, 0.5);
+        cache.0.publish(&state);
+        assert!(cache.at_hand(now).is_some(), "while the lock is held");
+        drop(state);
+    }
+}
