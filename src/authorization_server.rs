@@ -4,7 +4,12 @@ use std::{collections::HashSet, sync::Arc};
 
 use url::{Host, Url};
 
-use crate::{algorithm::Algorithm, error::ConfigError, jwks_policy::JwksPolicy, role::RoleMapping};
+use crate::{
+    algorithm::Algorithm,
+    error::{ConfigError, without_userinfo},
+    jwks_policy::JwksPolicy,
+    role::RoleMapping,
+};
 
 /// An authorization server whose access tokens are accepted, and the policy for them.
 ///
@@ -109,16 +114,19 @@ impl AuthorizationServer {
     /// it, with or without a trailing slash.
     pub fn with_issuer(issuer: impl Into<String>, jwks_uri: &str) -> WithoutAudience {
         let url = Url::parse(jwks_uri).map_err(|_| ConfigError::InvalidJwksUri {
-            found: jwks_uri.to_owned(),
+            found: without_userinfo(jwks_uri),
             problem: "is not a URL",
         });
         WithoutAudience::new(issuer.into(), url)
     }
 
-    /// Also accepts tokens for this audience.
+    /// Also accepts tokens for this audience; after
+    /// [`dangerous_accept_any_audience`](WithoutAudience::dangerous_accept_any_audience), for this
+    /// one alone.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        if let Audience::AnyOf(audiences) = &mut self.audience {
-            audiences.push(audience.into());
+        match &mut self.audience {
+            Audience::AnyOf(audiences) => audiences.push(audience.into()),
+            Audience::Any => self.audience = Audience::AnyOf(vec![audience.into()]),
         }
         self
     }
@@ -135,7 +143,12 @@ impl AuthorizationServer {
     /// A token's own `alg` only ever picks from this list. A key that names its algorithm is used
     /// for that one; a key that does not, for those of the list that fit its type.
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
-        self.algorithms = algorithms.into_iter().collect();
+        self.algorithms.clear();
+        for algorithm in algorithms {
+            if !self.algorithms.contains(&algorithm) {
+                self.algorithms.push(algorithm);
+            }
+        }
         self
     }
 
@@ -212,7 +225,7 @@ impl AuthorizationServer {
         let jwks_uri = self.jwks_uri.as_ref().map_err(Clone::clone)?;
         if let Some(problem) = problem_of_url(jwks_uri, self.plain_http_allowed) {
             return Err(ConfigError::InvalidJwksUri {
-                found: jwks_uri.to_string(),
+                found: without_userinfo(jwks_uri.as_str()),
                 problem,
             });
         }
@@ -224,7 +237,7 @@ impl AuthorizationServer {
             };
             if let Some(problem) = problem {
                 return Err(ConfigError::InvalidIssuer {
-                    found: issuer.to_string(),
+                    found: without_userinfo(issuer),
                     problem,
                 });
             }

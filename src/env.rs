@@ -4,6 +4,7 @@ use std::{collections::HashSet, ffi::OsString, fmt, time::Duration};
 
 use crate::{
     authorization_server::{AuthorizationServer, WithoutAudience},
+    error::without_userinfo,
     jwks_policy::JwksPolicy,
     provider::okta,
     resource_server::ResourceServer,
@@ -61,9 +62,9 @@ impl ResourceServer {
             vars: &vars,
             mistakes: Vec::new(),
         };
-        reader.providers();
-        let leeway = reader.seconds("CLOCK_LEEWAY", 60, 0, 300);
+        let providers = reader.providers();
         let servers = reader.okta();
+        let leeway = reader.seconds("CLOCK_LEEWAY", 60, 0, 300);
         let mut builder = Self::builder().leeway(leeway);
         for server in servers {
             builder = builder.trust(server);
@@ -75,8 +76,8 @@ impl ResourceServer {
         builder.build().map_err(|error| {
             EnvError(vec![EnvMistake {
                 variable: "AUTH_PROVIDERS",
-                found: None,
-                expected: error.to_string(),
+                found: providers,
+                expected: format!("settings that fit together, but {error}"),
             }])
         })
     }
@@ -133,16 +134,15 @@ struct Reader<'v> {
 }
 
 impl Reader<'_> {
-    fn providers(&mut self) {
+    fn providers(&mut self) -> Option<String> {
         const EXPECTED: &str = "a comma-separated list of providers, of which there is `okta`";
-        let Some(text) = self.required("AUTH_PROVIDERS", EXPECTED) else {
-            return;
-        };
+        let text = self.required("AUTH_PROVIDERS", EXPECTED)?;
         let names: Vec<_> = text.split(',').map(str::trim).collect();
         let distinct: HashSet<_> = names.iter().collect();
         if distinct.len() != names.len() || names.iter().any(|name| !PROVIDERS.contains(name)) {
-            self.mistake("AUTH_PROVIDERS", text, EXPECTED);
+            self.mistake("AUTH_PROVIDERS", &*text, EXPECTED);
         }
+        Some(text)
     }
 
     fn okta(&mut self) -> Vec<AuthorizationServer> {
@@ -158,7 +158,7 @@ impl Reader<'_> {
                     .split_once("\" ")
                     .map_or(&*advice, |(_, advice)| advice);
                 let expected = format!("the domain of the Okta org; this one {advice}");
-                self.mistake("OKTA_ORG_DOMAIN", domain, expected);
+                self.mistake("OKTA_ORG_DOMAIN", without_userinfo(&domain), expected);
                 None
             }
         });
@@ -434,13 +434,13 @@ mod tests {
             wrong,
             [
                 "AUTH_PROVIDERS",
-                "CLOCK_LEEWAY",
                 "OKTA_ORG_DOMAIN",
                 "OKTA_AUDIENCE",
                 "OKTA_AUTH_SERVER_ID",
                 "OKTA_ALLOW_ORG_SERVER",
                 "JWKS_CACHE_TTL",
                 "JWKS_MAX_KEYS",
+                "CLOCK_LEEWAY",
             ]
         );
     }

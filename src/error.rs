@@ -4,7 +4,8 @@ use std::fmt;
 
 /// A mistake in the configuration.
 ///
-/// Each says what was found and what to write instead. Nothing secret is ever in one.
+/// Each says what was found and what to write instead. User names and passwords of URLs are left
+/// out of what was found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -124,5 +125,13 @@ impl ConfigError {
             found: format!("{found:?}"),
             expected,
         }
+    }
+}
+
+/// A URL or domain as it was found, without what stands in front of an `@`.
+pub(crate) fn without_userinfo(found: &str) -> String {
+    match found.rsplit_once('@') {
+        Some((_, rest)) => format!("…@{rest}"),
+        None => found.to_owned(),
     }
 }

@@ -208,7 +208,8 @@ rejection_kinds! {
     /// The keys cannot be had at the moment, so nothing can be said of the token.
     KeysUnavailable: SERVICE_UNAVAILABLE, None, grpc 14, Key,
         "KEYS_UNAVAILABLE", "tokens cannot be verified at the moment";
-    /// The signature does not fit.
+    /// The signature does not fit the key that is held. So it is during an outage, too, though the
+    /// key may have been replaced under its id meanwhile: else every forgery would be a 503.
     SignatureInvalid: UNAUTHORIZED, INVALID_TOKEN, grpc 16, Signature,
         "SIGNATURE_INVALID", "the token's signature is not valid";
     /// A claim that is needed is missing or has the wrong type.
@@ -267,6 +268,11 @@ impl RejectionKind {
             "" => Some(challenge::BARE),
             error => challenge::with_error(error, wire.description, scope),
         }
+    }
+
+    /// Whether a token refused for this could pass under another key of the same id.
+    pub(crate) const fn may_be_for_another_key(self) -> bool {
+        matches!(self, Self::SignatureInvalid | Self::AlgorithmRejected)
     }
 
     /// A fixed sentence for people; the same text as in `error_description`.

@@ -3,17 +3,24 @@
 
 mod support;
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, routing::get};
 use portcullis::{
     Algorithm, AuthenticateLayer, AuthorizationServer, JwksPolicy, KeyStatus, ResourceServer,
     UnixTime,
-    test_util::{Behaviour, SigningKey, TestAuthorizationServer},
+    test_util::{Behaviour, SigningKey, TestAuthorizationServer, TestIssuer},
 };
 use serde_json::json;
 use support::{Answer, World, ask, trusted};
-use tokio::{io::AsyncWriteExt, net::TcpListener, task::JoinSet};
+use tokio::{io::AsyncWriteExt, net::TcpListener, runtime::Runtime, task::JoinSet};
 
 /// Everything the tests wait for ends long before this.
 async fn in_time<T>(future: impl Future<Output = T>) -> T {
@@ -542,33 +549,102 @@ async fn a_clock_that_jumps_a_year_costs_one_fetch() {
     }
 }
 
-#[test]
-fn a_runtime_that_was_shut_down_is_replaced_by_the_next() {
-    let servers = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
-    let okta = servers.block_on(TestAuthorizationServer::start());
+#[tokio::test]
+async fn a_key_replaced_under_its_kid_by_one_for_another_algorithm_is_noticed() {
+    let okta = TestAuthorizationServer::start().await;
     let issuer = okta.custom("default");
-    let token = issuer.mint(json!({}));
-    let resource_server = ResourceServer::builder()
-        .trust(trusted(&okta))
-        .build()
-        .unwrap();
+    let server = trusted(&okta).algorithms([Algorithm::Rs256, Algorithm::Es256]);
+    let resource_server = ResourceServer::builder().trust(server).build().unwrap();
     let app = Router::new()
         .route("/", get(|| async {}))
         .layer(AuthenticateLayer::new(resource_server));
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
+    assert_eq!(ask(&app, &issuer.mint(json!({}))).await.status, 200);
+    let ec = SigningKey::generate(Algorithm::Es256).with_kid(issuer.key().kid());
+    issuer.sign_with(&ec);
+    let token = issuer.mint(json!({}));
+    assert_eq!(ask(&app, &token).await.kind, Some("ALGORITHM_REJECTED"));
+    assert_eq!(issuer.fetches(), 2, "one look");
+    issuer.publish_only([ec.jwk()]);
+    assert_eq!(
+        ask(&app, &token).await.kind,
+        Some("ALGORITHM_REJECTED"),
+        "for each generation of the set"
+    );
+}
+
+#[tokio::test]
+async fn a_suspended_machine_refreshes_when_it_wakes_late_in_the_life_of_its_keys() {
+    let world = World::new().await;
+    let token = world.issuer.mint(json!({ "exp": 2_000_000_000 }));
+    assert_eq!(world.ask(&token).await.status, 200);
+    let late = world.clock.now().as_secs() + 3_590;
+    world.clock.set_wall(UnixTime::from_secs(late));
+    assert_eq!(world.ask(&token).await.status, 200);
+    in_time(world.until_fetched(Duration::ZERO)).await;
+}
+
+/// A resolver that panics, and counts how often it was asked to.
+#[derive(Clone, Default)]
+struct Panics(Arc<AtomicUsize>);
+
+impl reqwest::dns::Resolve for Panics {
+    fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        panic!("this is a test");
+    }
+}
+
+#[tokio::test]
+async fn a_fetch_that_panics_is_not_tried_again_at_once() {
+    let panics = Panics::default();
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .dns_resolver(panics.clone())
+        .build()
+        .unwrap();
+    let policy = JwksPolicy::default().keys_wait(Duration::from_millis(300));
+    let server = AuthorizationServer::okta_custom("http://localhost:9", "default")
+        .audience("api://default")
+        .jwks_policy(policy);
+    let resource_server = ResourceServer::builder().trust(server).build().unwrap();
+    let layer = AuthenticateLayer::builder(resource_server)
+        .http_client(client)
+        .build();
+    let app = Router::new().route("/", get(|| async {})).layer(layer);
+    let claims = json!({ "iss": "http://localhost:9/oauth2/default" });
+    let header = json!({ "alg": "RS256", "kid": "x" });
+    let token = SigningKey::generate(Algorithm::Es256).sign_with_header(&header, &claims);
+    for answer in all_at_once(&app, vec![token; 50]).await {
+        assert_eq!(answer.kind, Some("KEYS_UNAVAILABLE"));
+    }
+    let attempts = panics.0.load(Ordering::SeqCst);
+    assert!((1..=2).contains(&attempts), "{attempts} attempts");
+}
+
+#[test]
+fn a_runtime_that_stands_still_is_replaced_by_the_next() {
+    let (servers, okta, issuer, app, layer) = served_elsewhere();
+    let still = new_runtime();
+    still.block_on(layer.prefetch());
+    // From here on nobody polls the runtime that the driver is on.
+    issuer.rotate();
+    let token = issuer.mint(json!({}));
+    let serving = new_runtime();
+    let first = serving.block_on(in_time(ask(&app, &token)));
+    assert_eq!(first.kind, Some("KEYS_UNAVAILABLE"), "waited in vain");
+    let second = serving.block_on(in_time(ask(&app, &token)));
+    assert_eq!(second.status, 200);
+    drop((still, okta, servers));
+}
+
+#[test]
+fn a_runtime_that_was_shut_down_is_replaced_by_the_next() {
+    let (servers, okta, issuer, app, _) = served_elsewhere();
+    let token = issuer.mint(json!({}));
 
     // The fetch under way is lost with the first runtime.
     issuer.behave(Behaviour::Slow(Duration::from_secs(30)));
-    runtime().block_on(async {
+    new_runtime().block_on(async {
         let request = ask(&app, &token);
         let fetch_began = async {
             while issuer.fetches() == 0 {
@@ -581,6 +657,38 @@ fn a_runtime_that_was_shut_down_is_replaced_by_the_next() {
         }
     });
     issuer.behave(Behaviour::Normal);
-    let answer = runtime().block_on(in_time(ask(&app, &token)));
+    let answer = new_runtime().block_on(in_time(ask(&app, &token)));
     assert_eq!(answer.status, 200);
+    drop((okta, servers));
+}
+
+fn new_runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap()
+}
+
+/// An authorization server on a runtime of its own, and a service that trusts it on none yet.
+fn served_elsewhere() -> (
+    Runtime,
+    TestAuthorizationServer,
+    TestIssuer,
+    Router,
+    AuthenticateLayer,
+) {
+    let servers = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let okta = servers.block_on(TestAuthorizationServer::start());
+    let issuer = okta.custom("default");
+    let resource_server = ResourceServer::builder()
+        .trust(trusted(&okta))
+        .build()
+        .unwrap();
+    let layer = AuthenticateLayer::new(resource_server);
+    let app = Router::new()
+        .route("/", get(|| async {}))
+        .layer(layer.clone());
+    (servers, okta, issuer, app, layer)
 }

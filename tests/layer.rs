@@ -348,6 +348,55 @@ async fn bodies_can_be_made_otherwise_also_for_refusals_from_inside() {
 }
 
 #[tokio::test]
+async fn what_layers_in_between_do_to_a_refusal_stays() {
+    let world = World::new().await;
+    let hide = |mut response: Response<Body>| {
+        response
+            .headers_mut()
+            .insert("set-cookie", "a=b".parse().unwrap());
+        if response.headers().contains_key("x-hide") {
+            *response.status_mut() = StatusCode::NOT_FOUND;
+        }
+        response
+    };
+    let app = Router::new()
+        .route(
+            "/shown",
+            get(|| async {}).route_layer(RequireLayer::role(Role::Admin)),
+        )
+        .route(
+            "/hidden",
+            get(|| async {
+                (
+                    [("x-hide", "1")],
+                    Rejection::from(RejectionKind::RoleInsufficient),
+                )
+            }),
+        )
+        .layer(
+            ServiceBuilder::new()
+                .layer(world.layer.clone())
+                .map_response(hide),
+        );
+    let token = world.issuer.mint(json!({}));
+    for (path, status) in [("/shown", 403), ("/hidden", 404)] {
+        let request = request("GET", path, Some(&token));
+        let response = app.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{path}");
+        assert_eq!(response.headers()["set-cookie"], "a=b", "{path}");
+        assert_eq!(response.headers().get_all("content-type").iter().count(), 1);
+        assert_eq!(
+            response
+                .headers()
+                .get_all("www-authenticate")
+                .iter()
+                .count(),
+            1
+        );
+    }
+}
+
+#[tokio::test]
 async fn any_service_and_body_will_do() {
     let world = World::new().await;
     let token = world.issuer.mint(json!({}));

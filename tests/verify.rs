@@ -634,6 +634,22 @@ fn a_kid_that_stands_for_two_keys_is_no_answer() {
 }
 
 #[test]
+fn a_key_that_is_listed_twice_counts_once_whatever_it_says_of_its_algorithm() {
+    let both = [Algorithm::Rs256, Algorithm::Ps256, Algorithm::Rs256];
+    let bench = Bench::with(|server| server.algorithms(both));
+    let mut without_alg = bench.key.jwk();
+    without_alg.as_object_mut().unwrap().remove("alg");
+    for jwks in [
+        vec![bench.key.jwk(), without_alg.clone()],
+        vec![without_alg, bench.key.jwk()],
+    ] {
+        let keys = key_set(&bench.resource_server, &jwks);
+        let verdict = judge(&bench.resource_server, &keys, NOW, &bench.token(json!({})));
+        assert!(verdict.is_ok(), "{verdict:?}");
+    }
+}
+
+#[test]
 fn one_bad_key_does_not_spoil_the_others() {
     let bench = Bench::with(|server| server.algorithms([Algorithm::Rs256, Algorithm::Es256]));
     let token = bench.token(json!({}));
@@ -728,6 +744,7 @@ fn what_is_no_key_set_is_said_to_be_none() {
         "[]",
         "{}",
         "{\"keys\":{}}",
+        "[[]]",
         "{\"keys\":[}",
         "<html>",
         "\u{feff}{\"keys\":[]}",

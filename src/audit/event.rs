@@ -136,6 +136,8 @@ pub struct KeyFetch<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FetchFailure {
+    /// No HTTP client could be made: most likely the system has no CA certificates.
+    Client,
     /// No answer within the deadline.
     Timeout,
     /// No connection, or one that broke.
@@ -155,6 +157,9 @@ pub enum FetchFailure {
 impl fmt::Display for FetchFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Client => {
+                f.write_str("no HTTP client could be made; are CA certificates installed?")
+            }
             Self::Timeout => f.write_str("no answer in time"),
             Self::Connection => f.write_str("no connection"),
             Self::Status(status) => write!(f, "answered with status {status}"),

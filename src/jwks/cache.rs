@@ -6,13 +6,13 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Poll,
     time::Duration,
 };
 
-use arc_swap::{ArcSwapOption, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
@@ -34,8 +34,9 @@ use crate::{
 /// The keys of one authorization server.
 ///
 /// One task, the driver, makes all fetches, so that there is never more than one, and no client
-/// that hangs up can cancel it. It starts with the first request, ends with the cache, and is
-/// started again by the next request if its runtime was shut down.
+/// that hangs up can cancel it. It starts with the first request and ends with the cache. If its
+/// runtime was shut down, the next request starts another; if its runtime stands still, the first
+/// request that waited in vain does.
 pub(crate) struct KeyCache(Arc<Shared>);
 
 struct Shared {
@@ -48,8 +49,10 @@ struct Shared {
     /// What `state` shows, for readers that take no lock.
     view: ArcSwapOption<View>,
     driver_runs: AtomicBool,
+    /// Counts the drivers. One that is not the latest has no say.
+    driver: AtomicU64,
     /// Tells the driver to look at its plan again.
-    kick: Arc<Notify>,
+    kick: ArcSwap<Notify>,
     /// Counts completed fetches.
     completed: watch::Sender<u64>,
 }
@@ -94,7 +97,8 @@ impl KeyCache {
             state,
             view: ArcSwapOption::empty(),
             driver_runs: AtomicBool::new(false),
-            kick: Arc::default(),
+            driver: AtomicU64::new(0),
+            kick: ArcSwap::default(),
             completed: watch::Sender::new(0),
         })))
     }
@@ -102,11 +106,15 @@ impl KeyCache {
     /// The keys, if they can be used as they are. Takes no lock and never waits.
     pub(crate) fn at_hand(&self, now: Moment) -> Option<AtHand> {
         let view = self.0.view.load();
-        let snapshot = &view.as_ref()?.snapshot;
-        if snapshot.freshness(now) != Freshness::Fresh {
+        let seen = view.as_ref()?;
+        if seen.snapshot.freshness(now) != Freshness::Fresh {
             self.0.ensure_driver();
+            if seen.grace.is_none() {
+                // A refresh is due and not under way: the machine may have been suspended.
+                self.0.kick.load().notify_one();
+            }
         }
-        view.as_ref()?.is_usable(now).then_some(AtHand(view))
+        seen.is_usable(now).then_some(AtHand(view))
     }
 
     /// What to do for a request whose key is not simply [at hand](Self::at_hand).
@@ -119,7 +127,7 @@ impl KeyCache {
             };
         }
         if !matches!(answer, Answer::Use(_)) {
-            self.0.kick.notify_one();
+            self.0.kick.load().notify_one();
         }
         answer
     }
@@ -140,9 +148,14 @@ impl KeyCache {
                 }
             }
         };
-        tokio::time::timeout(limit, waiting)
-            .await
-            .unwrap_or(Obtained::Unavailable(Duration::ZERO))
+        let driver = self.0.driver.load(Ordering::Acquire);
+        match tokio::time::timeout(limit, waiting).await {
+            Ok(obtained) => obtained,
+            Err(_) => {
+                self.0.replace_driver_if_it_stands_still(driver);
+                Obtained::Unavailable(Duration::ZERO)
+            }
+        }
     }
 
     /// Gets keys if there are none yet, and waits for them as long as a request would.
@@ -166,7 +179,7 @@ impl KeyCache {
             state.status(self.0.clock.now())
         };
         if self.0.ensure_driver() && matches!(status, KeyStatus::Down { .. }) {
-            self.0.kick.notify_one();
+            self.0.kick.load().notify_one();
         }
         status
     }
@@ -182,7 +195,7 @@ impl fmt::Debug for KeyCache {
 /// Ends the driver, which sleeps without keeping the cache alive.
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.kick.notify_one();
+        self.kick.load().notify_one();
     }
 }
 
@@ -204,13 +217,29 @@ impl Shared {
             return false;
         };
         if !self.driver_runs.swap(true, Ordering::AcqRel) {
-            let running = Running(Arc::downgrade(self));
-            runtime.spawn(drive(running, Arc::clone(&self.kick)));
+            let number = self.driver.fetch_add(1, Ordering::AcqRel) + 1;
+            let kick = Arc::<Notify>::default();
+            self.kick.store(Arc::clone(&kick));
+            let shared = Arc::downgrade(self);
+            runtime.spawn(drive(Driver { shared, number }, kick));
         }
         true
     }
 
-    async fn fetch(&self, etag: Option<http::HeaderValue>) {
+    /// A driver whose runtime is not polled any more does nothing, and does not end either.
+    fn replace_driver_if_it_stands_still(self: &Arc<Self>, number: u64) {
+        let mut state = self.lock();
+        let is_latest = self.driver.load(Ordering::Acquire) == number;
+        if is_latest && state.is_neglected(self.clock.now()) {
+            state.abort();
+            self.driver.fetch_add(1, Ordering::AcqRel);
+            self.driver_runs.store(false, Ordering::Release);
+            drop(state);
+            self.ensure_driver();
+        }
+    }
+
+    async fn fetch(&self, driver: u64, etag: Option<http::HeaderValue>) {
         let Some(server) = self.server() else { return };
         let Ok(url) = &server.jwks_uri else { return };
         let began = self.clock.now();
@@ -250,6 +279,9 @@ impl Shared {
         let now = self.clock.now();
         let (changes, snapshot) = {
             let mut state = self.lock();
+            if self.driver.load(Ordering::Acquire) != driver {
+                return;
+            }
             let changes = state.complete(now, outcome, fastrand::f64());
             self.publish(&state);
             (changes, state.snapshot().cloned())
@@ -303,21 +335,41 @@ impl Shared {
 }
 
 /// Takes note when the driver ends, however that comes about.
-struct Running(Weak<Shared>);
+struct Driver {
+    shared: Weak<Shared>,
+    number: u64,
+}
 
-impl Drop for Running {
+impl Driver {
+    /// The cache, if it is still there and this is still its driver.
+    fn shared(&self) -> Option<Arc<Shared>> {
+        let shared = self.shared.upgrade()?;
+        (shared.driver.load(Ordering::Acquire) == self.number).then_some(shared)
+    }
+}
+
+impl Drop for Driver {
     fn drop(&mut self) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.lock().abort();
-            shared.driver_runs.store(false, Ordering::Release);
-            shared.completed.send_modify(|count| *count += 1);
+        let Some(shared) = self.shared() else { return };
+        {
+            let mut state = shared.lock();
+            if std::thread::panicking() {
+                // What panicked once may do so again, so it is not tried again at once.
+                let outcome = Outcome::Failed { retry_after: None };
+                state.complete(shared.clock.now(), outcome, 1.0);
+                shared.publish(&state);
+            } else {
+                state.abort();
+            }
         }
+        shared.driver_runs.store(false, Ordering::Release);
+        shared.completed.send_modify(|count| *count += 1);
     }
 }
 
 /// Does what the state plans, until the cache is gone.
-async fn drive(running: Running, kick: Arc<Notify>) {
-    while let Some(shared) = running.0.upgrade() {
+async fn drive(driver: Driver, kick: Arc<Notify>) {
+    while let Some(shared) = driver.shared() {
         let plan = {
             let mut state = shared.lock();
             let plan = state.plan(shared.clock.now());
@@ -325,7 +377,7 @@ async fn drive(running: Running, kick: Arc<Notify>) {
             plan
         };
         match plan {
-            Plan::Fetch { etag } => shared.fetch(etag).await,
+            Plan::Fetch { etag } => shared.fetch(driver.number, etag).await,
             Plan::Rest => {
                 drop(shared);
                 kick.notified().await;

@@ -49,7 +49,7 @@ impl From<FetchFailure> for Failed {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HttpClient {
     given: Option<Client>,
-    made: Arc<[OnceLock<Option<Client>>; 2]>,
+    made: Arc<[OnceLock<Client>; 2]>,
 }
 
 impl HttpClient {
@@ -68,26 +68,30 @@ impl HttpClient {
         let is_local = is_loopback(url);
         let [remote, local] = &*self.made;
         let made = if is_local { local } else { remote };
-        made.get_or_init(|| {
-            let builder = Client::builder()
-                .redirect(redirect::Policy::custom(|attempt| {
-                    let first = attempt.previous().first();
-                    let same_origin = first.is_some_and(|f| f.origin() == attempt.url().origin());
-                    if same_origin && attempt.previous().len() <= MAX_REDIRECTS {
-                        attempt.follow()
-                    } else {
-                        attempt.stop()
-                    }
-                }))
-                .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
-            let builder = if is_local {
-                builder.no_proxy()
-            } else {
-                builder
-            };
-            builder.build().ok()
-        })
-        .as_ref()
+        if let Some(client) = made.get() {
+            return Some(client);
+        }
+        let builder = Client::builder()
+            // Fetches are an hour apart, and a connection dies with the runtime it was made on.
+            .pool_max_idle_per_host(0)
+            .redirect(redirect::Policy::custom(|attempt| {
+                let first = attempt.previous().first();
+                let same_origin = first.is_some_and(|f| f.origin() == attempt.url().origin());
+                if same_origin && attempt.previous().len() <= MAX_REDIRECTS {
+                    attempt.follow()
+                } else {
+                    attempt.stop()
+                }
+            }))
+            .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
+        let builder = if is_local {
+            builder.no_proxy()
+        } else {
+            builder
+        };
+        // What failed once is tried again with the next fetch.
+        let client = builder.build().ok()?;
+        Some(made.get_or_init(|| client))
     }
 }
 
@@ -100,7 +104,7 @@ pub(crate) async fn fetch(
     policy: &JwksPolicy,
     now: UnixTime,
 ) -> Result<Reply, Failed> {
-    let client = client.client_for(url).ok_or(FetchFailure::Connection)?;
+    let client = client.client_for(url).ok_or(FetchFailure::Client)?;
     let exchange = async {
         let mut request = client
             .get(url.clone())

@@ -270,7 +270,7 @@ impl World {
         let end = self.now.monotonic + by;
         loop {
             let wake = self.drive();
-            self.overslept &= self.fetch.is_some();
+            self.overslept &= self.fetch.is_some() || self.empty_seen;
             let fetched = self.fetch.as_ref().map(|(at, ..)| *at);
             let given_up = self.waiting.iter().map(|waiting| waiting.until).min();
             let next = [wake, fetched, given_up].into_iter().flatten().min();
@@ -320,7 +320,8 @@ impl World {
         else {
             return;
         };
-        self.overslept &= self.fetch_is_older;
+        // An empty set does not make up for having slept.
+        self.overslept &= self.fetch_is_older || answer == Some(Vec::new());
         self.empty_seen = answer == Some(Vec::new()) || (self.empty_seen && answer.is_none());
         let before = self.state.snapshot().cloned();
         let random = self.random();
@@ -369,7 +370,6 @@ impl World {
         // refreshed does not know whether it is.
         if failed_with.is_none()
             && !self.overslept
-            && !self.empty_seen
             && let Some(held) = self.state.snapshot().cloned()
             && held.freshness(self.now) != Freshness::Dead
             && held.keys.contains(&kid)
@@ -619,6 +619,41 @@ fn an_empty_set_is_believed_when_seen_twice() {
         world.state.status(world.now),
         KeyStatus::Down { .. }
     ));
+}
+
+#[test]
+fn an_empty_set_after_an_outage_is_no_reason_to_refuse_or_to_wait() {
+    let mut world = World::new(JwksPolicy::default().ttl_cap(Duration::from_secs(600)));
+    world.request(kid(0), None);
+    world.advance(Duration::from_secs(1));
+    world.mode = Mode::Failing { retry_after: None };
+    world.advance(Duration::from_secs(700));
+    let want = |arrived| Want {
+        kid: Some("key-0"),
+        failed_with: None,
+        arrived,
+    };
+    assert!(matches!(
+        world.state.ask(world.now, want(world.now)),
+        Answer::Use(_)
+    ));
+    world.mode = Mode::Empty;
+    let before = world.starts.len();
+    while world.starts.len() == before {
+        world.advance(Duration::from_secs(1));
+    }
+    assert!(matches!(
+        world.state.ask(world.now, want(world.now)),
+        Answer::Use(_)
+    ));
+    world.advance(Duration::from_secs(31));
+    assert!(
+        matches!(
+            world.state.ask(world.now, want(world.now)),
+            Answer::Unavailable(_)
+        ),
+        "and once believed, nobody waits for a fetch that is not due"
+    );
 }
 
 #[test]

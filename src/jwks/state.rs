@@ -40,8 +40,8 @@ pub(crate) struct State {
     bucket: Bucket,
     /// Key ids that were asked about in vain, and until when that counts.
     settled: HashMap<String, Duration>,
-    /// Since when the server publishes no usable key, while we still hold some.
-    empty_since: Option<Duration>,
+    /// The server publishes no usable key, while we still hold some.
+    probation: Option<Probation>,
     /// Whether anybody has asked for keys yet.
     wanted: bool,
     /// Counts the changes of the keys.
@@ -53,7 +53,7 @@ enum Fetch {
     Idle,
     InFlight {
         started: Moment,
-        /// It did not start late: within the keys' life, or when the backoff ended.
+        /// The keys could still be used when it started.
         in_time: bool,
     },
     Backoff {
@@ -61,6 +61,14 @@ enum Fetch {
         lasts: Duration,
         lasts_without_keys: Duration,
     },
+}
+
+/// An empty set was seen once.
+#[derive(Clone, Copy)]
+struct Probation {
+    since: Moment,
+    /// The keys could still be used when the server was asked.
+    in_time: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -160,7 +168,7 @@ impl State {
             failures: 0,
             refresh: None,
             settled: HashMap::new(),
-            empty_since: None,
+            probation: None,
             wanted: false,
             generation: 0,
         }
@@ -267,9 +275,18 @@ impl State {
     }
 
     fn without_keys(&self, now: Moment) -> Answer {
-        match self.backoff_left(now) {
+        match self.attempt_in(now) {
             Duration::ZERO => Answer::Wait(self.policy.keys_wait),
             wait => Answer::Unavailable(wait),
+        }
+    }
+
+    /// How long until the next attempt, while there are no keys; zero if it is due or under way.
+    fn attempt_in(&self, now: Moment) -> Duration {
+        match self.fetch {
+            Fetch::InFlight { .. } => Duration::ZERO,
+            Fetch::Idle => self.confirmation_left(now).unwrap_or_default(),
+            Fetch::Backoff { .. } => self.backoff_left(now),
         }
     }
 
@@ -295,7 +312,12 @@ impl State {
                 since,
                 lasts: lasts + SLACK,
             }),
-            Fetch::InFlight { .. } | Fetch::Idle => None,
+            // Until the empty set is looked at again, nothing has changed.
+            Fetch::Idle => self.probation.filter(|p| p.in_time).map(|p| Grace {
+                since: p.since,
+                lasts: self.confirmation_gap() + SLACK,
+            }),
+            Fetch::InFlight { .. } => None,
         };
         Some(View { snapshot, grace })
     }
@@ -353,11 +375,8 @@ impl State {
             return Plan::Sleep(at.saturating_sub(now.monotonic));
         }
         self.refresh = None;
-        let in_time = match (self.fetch, &self.snapshot) {
-            (Fetch::Backoff { since, lasts, .. }, _) => now.age_of(since) <= lasts + SLACK,
-            (_, Some(snapshot)) => snapshot.age(now) < snapshot.life,
-            (_, None) => false,
-        };
+        // As long as the keys could be used just now, this is no late awakening.
+        let in_time = self.view().is_some_and(|view| view.is_usable(now));
         self.fetch = Fetch::InFlight {
             started: now,
             in_time,
@@ -370,6 +389,18 @@ impl State {
         }
     }
 
+    /// Whether nobody carries out the plan: a fetch is due and was not begun, or goes on past its
+    /// deadline.
+    pub(crate) fn is_neglected(&self, now: Moment) -> bool {
+        match self.fetch {
+            Fetch::InFlight { started, .. } => {
+                now.age_of(started) > self.policy.fetch_deadline + SLACK
+            }
+            Fetch::Idle => self.usable(now).is_none() || self.refresh.is_some_and(|r| r.is_paid),
+            Fetch::Backoff { .. } => self.backoff_left(now).is_zero(),
+        }
+    }
+
     /// The fetch will not be completed.
     pub(crate) fn abort(&mut self) {
         if let Fetch::InFlight { .. } = self.fetch {
@@ -379,13 +410,13 @@ impl State {
 
     /// The fetch ended. `random` is a number from 0 up to 1.
     pub(crate) fn complete(&mut self, now: Moment, outcome: Outcome, random: f64) -> Changes {
-        let Fetch::InFlight { started, .. } = self.fetch else {
+        let Fetch::InFlight { started, in_time } = self.fetch else {
             return Changes::default();
         };
         self.fetch = Fetch::Idle;
         match outcome {
             Outcome::Failed { retry_after } => self.failed(now, retry_after, random),
-            Outcome::Keys { keys, .. } if keys.is_empty() => self.emptied(now, random),
+            Outcome::Keys { keys, .. } if keys.is_empty() => self.emptied(now, in_time, random),
             Outcome::Keys {
                 keys,
                 max_age,
@@ -454,7 +485,7 @@ impl State {
     }
 
     fn succeeded(&mut self, keys: Option<(Vec<String>, Vec<String>)>) -> Changes {
-        self.empty_since = None;
+        self.probation = None;
         let failures = std::mem::take(&mut self.failures);
         Changes {
             keys,
@@ -468,14 +499,20 @@ impl State {
         let doubled = policy.backoff_min * 2_u32.saturating_pow(self.failures.min(16));
         // Full jitter, but for a tenth: never at once.
         let jitter = 0.1 + 0.9 * random;
-        let asked_for = retry_after.unwrap_or_default().min(policy.backoff_max);
-        let wait = |longest: Duration| doubled.min(longest).mul_f64(jitter).max(asked_for);
+        let asked_for = retry_after.unwrap_or_default();
+        let wait = |longest: Duration, longest_asked_for: Duration| {
+            let ours = doubled.min(longest).mul_f64(jitter);
+            ours.max(asked_for.min(longest_asked_for))
+        };
         // Not longer than keys live, so that a key withdrawn in between is not used longer.
         let longest = policy.backoff_max.min(policy.ttl_cap);
         self.fetch = Fetch::Backoff {
             since: now,
-            lasts: wait(longest),
-            lasts_without_keys: wait(longest.min(policy.backoff_max_without_keys)),
+            lasts: wait(longest, longest),
+            lasts_without_keys: wait(
+                longest.min(policy.backoff_max_without_keys),
+                policy.backoff_max,
+            ),
         };
         self.failures = self.failures.saturating_add(1);
         Changes {
@@ -485,18 +522,21 @@ impl State {
     }
 
     /// A set without a usable key: a mishap, or all keys withdrawn. Believed when seen twice.
-    fn emptied(&mut self, now: Moment, random: f64) -> Changes {
+    fn emptied(&mut self, now: Moment, in_time: bool, random: f64) -> Changes {
         if self.snapshot.is_none() {
             return self.failed(now, None, random);
         }
         match self.confirmation_left(now) {
             None => {
-                self.empty_since = Some(now.monotonic);
+                self.probation = Some(Probation {
+                    since: now,
+                    in_time,
+                });
                 Changes::default()
             }
             Some(left) if !left.is_zero() => Changes::default(),
             Some(_) => {
-                self.empty_since = None;
+                self.probation = None;
                 let before = self.snapshot.take();
                 Changes {
                     keys: Some(difference(before.as_deref(), &KeySet::default())),
@@ -506,20 +546,24 @@ impl State {
         }
     }
 
-    /// How long until an empty set is looked at again, if the last one was: a tenth of the keys'
-    /// life after it, so that it is over before they are, and half a minute at most.
+    /// How long until an empty set is looked at again, if the last one was.
     fn confirmation_left(&self, now: Moment) -> Option<Duration> {
+        let age = now.age_of(self.probation?.since);
+        Some(self.confirmation_gap().saturating_sub(age))
+    }
+
+    /// A tenth of the keys' life, and half a minute at most.
+    fn confirmation_gap(&self) -> Duration {
         let life = self.snapshot.as_ref().map_or(Duration::ZERO, |s| s.life);
-        let gap = (life / 10).min(Duration::from_secs(30));
-        Some((self.empty_since? + gap).saturating_sub(now.monotonic))
+        (life / 10).min(Duration::from_secs(30))
     }
 
     pub(crate) fn status(&self, now: Moment) -> KeyStatus {
         match self.usable(now) {
             None => KeyStatus::Down {
-                retry_in: self.backoff_left(now),
+                retry_in: self.attempt_in(now),
             },
-            Some(_) if self.failures == 0 && self.empty_since.is_none() => KeyStatus::Ready,
+            Some(_) if self.failures == 0 && self.probation.is_none() => KeyStatus::Ready,
             Some(snapshot) => KeyStatus::Degraded {
                 age: snapshot.age(now),
                 stale: snapshot.freshness(now) == Freshness::Stale,

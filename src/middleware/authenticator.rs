@@ -43,8 +43,9 @@ pub(crate) struct Wait {
     arrived: Moment,
     index: usize,
     kid: Option<String>,
-    /// The signature did not fit, under a key of this generation; it may have been replaced.
-    failed_with: Option<u64>,
+    /// What the token was refused for under a key of this generation, which may have been
+    /// replaced.
+    failed: Option<(u64, Rejection)>,
     limit: Duration,
 }
 
@@ -80,7 +81,7 @@ impl Authenticator {
     pub(crate) async fn wait(self: Arc<Self>, wait: Wait) -> (Wait, Obtained) {
         let want = Want {
             kid: wait.kid.as_deref(),
-            failed_with: wait.failed_with,
+            failed_with: wait.failed.as_ref().map(|(generation, _)| *generation),
             arrived: wait.arrived,
         };
         let obtained = match self.caches.get(wait.index) {
@@ -93,15 +94,17 @@ impl Authenticator {
     /// The verdict after the wait; never another wait.
     pub(crate) fn judge_after<B>(
         &self,
-        (wait, obtained): (Wait, Obtained),
+        (mut wait, obtained): (Wait, Obtained),
         request: &Request<B>,
         mode: Mode,
     ) -> Verdict {
+        let index = Some(wait.index);
         let refuse = |rejection| Attempt {
             result: Err(rejection),
-            index: Some(wait.index),
+            index,
             key: None,
         };
+        let failed = wait.failed.take().map(|(_, rejection)| rejection);
         let attempt = match obtained {
             Obtained::Keys(snapshot) => {
                 match verify::begin(request.headers(), &self.resource_server) {
@@ -109,12 +112,12 @@ impl Authenticator {
                     Ok(pending) => self.finish(self.clock.now(), pending, &snapshot),
                 }
             }
-            // The keys are the same that the signature did not fit, as far as we may know.
-            Obtained::Unknown | Obtained::Unavailable(_) if wait.failed_with.is_some() => {
-                refuse(RejectionKind::SignatureInvalid.into())
+            Obtained::Unknown => refuse(failed.unwrap_or_else(|| RejectionKind::KeyUnknown.into())),
+            // A token that does not fit the key that we hold is refused for that, or else every
+            // forgery would be a 503 during an outage.
+            Obtained::Unavailable(retry_in) => {
+                refuse(failed.unwrap_or_else(|| Rejection::keys_unavailable(retry_in)))
             }
-            Obtained::Unknown => refuse(RejectionKind::KeyUnknown.into()),
-            Obtained::Unavailable(retry_in) => refuse(Rejection::keys_unavailable(retry_in)),
         };
         self.conclude(wait.arrived, request, mode, attempt, true)
     }
@@ -175,14 +178,14 @@ impl Authenticator {
                 arrived: now,
                 index,
                 kid: kid.map(str::to_owned),
-                failed_with: None,
+                failed: None,
                 limit,
             }),
         }
     }
 
-    /// A signature that does not fit under a key that we hold may mean that the key was replaced
-    /// under its id. The cache decides whether that is worth a look.
+    /// A signature or an algorithm that does not fit the key that we hold may mean that the key was
+    /// replaced under its id. The cache decides whether that is worth a look.
     fn reconsider(
         &self,
         now: Moment,
@@ -191,29 +194,28 @@ impl Authenticator {
         generation: u64,
         attempt: Attempt,
     ) -> Step {
-        if !matches!(&attempt.result, Err(rejection) if rejection.kind() == RejectionKind::SignatureInvalid)
-        {
-            return Step::Done(attempt);
-        }
+        let rejection = match &attempt.result {
+            Err(rejection) if rejection.kind().may_be_for_another_key() => rejection.clone(),
+            _ => return Step::Done(attempt),
+        };
         // `finish` took the token apart for good; this happens on bad signatures alone.
         let Ok(pending) = verify::begin(headers, &self.resource_server) else {
             return Step::Done(attempt);
         };
-        let kid = pending.unverified_kid();
+        let Some(kid) = pending.unverified_kid() else {
+            return Step::Done(attempt);
+        };
         let want = Want {
-            kid,
+            kid: Some(kid),
             failed_with: Some(generation),
             arrived: now,
         };
-        if kid.is_none() {
-            return Step::Done(attempt);
-        }
         match cache.ask(now, want) {
             Answer::Wait(limit) => Step::Wait(Wait {
                 arrived: now,
                 index: pending.authorization_server().0,
-                kid: kid.map(str::to_owned),
-                failed_with: Some(generation),
+                kid: Some(kid.to_owned()),
+                failed: Some((generation, rejection)),
                 limit,
             }),
             Answer::Use(snapshot) => Step::Done(self.finish(now, pending, &snapshot)),

@@ -14,7 +14,7 @@ use tower_service::Service;
 use super::{
     authenticator::{RequestFacts, Verdict, Wait},
     gate::Gate,
-    response::{FromInside, RejectionResponse, answer},
+    response::{FromInside, RejectionResponse, answer, answer_again},
 };
 use crate::jwks::Obtained;
 
@@ -100,7 +100,7 @@ where
                         if let Some(facts) = facts {
                             gate.authenticator.record_inner(facts, &rejection);
                         }
-                        response = answer(&rejection, &gate.respond);
+                        response = answer_again(response, &rejection, &gate.respond);
                     }
                     return Poll::Ready(Ok(response));
                 }

@@ -91,7 +91,8 @@ impl RequireLayer {
 
 impl<R> RequireLayer<R> {
     /// Makes the response in another way, for services whose body cannot be made from text. The
-    /// `AuthenticateLayer` outside, if it is there, has the last word on the body.
+    /// `AuthenticateLayer` outside has the last word: it makes the body again in its own way, and
+    /// keeps headers that layers in between have added.
     pub fn with_response<Q>(self, respond: Q) -> RequireLayer<Q> {
         RequireLayer {
             requirement: self.requirement,

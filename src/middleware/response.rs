@@ -1,8 +1,8 @@
 //! What a refused caller is told.
 
 use http::{
-    HeaderValue, Response,
-    header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    HeaderMap, HeaderValue, Response,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
 use crate::rejection::Rejection;
@@ -28,7 +28,7 @@ use crate::rejection::Rejection;
 /// # Ok::<(), portcullis::ConfigError>(())
 /// ```
 pub trait RejectionResponse<B> {
-    /// The response: `head` with a body. It is sent as it is returned.
+    /// The response: `head` with a body.
     fn response(&self, rejection: &Rejection, head: Response<()>) -> Response<B>;
 }
 
@@ -90,5 +90,27 @@ pub(crate) fn answer<B>(rejection: &Rejection, respond: &impl RejectionResponse<
     }
     let mut response = respond.response(rejection, head);
     response.extensions_mut().insert(rejection.clone());
+    response
+}
+
+/// The response to a rejection from further in, made the way of the layer outside. What layers in
+/// between did to it stays: headers they added, and all of it where they changed the status.
+pub(crate) fn answer_again<B>(
+    inner: Response<B>,
+    rejection: &Rejection,
+    respond: &impl RejectionResponse<B>,
+) -> Response<B> {
+    if inner.status() != rejection.kind().status() {
+        return inner;
+    }
+    let mut response = answer(rejection, respond);
+    let (parts, _) = inner.into_parts();
+    let replaced: HeaderMap = response.headers().clone();
+    let of_the_body = [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, ETAG];
+    for (name, value) in &parts.headers {
+        if !replaced.contains_key(name) && !of_the_body.contains(name) {
+            response.headers_mut().append(name, value.clone());
+        }
+    }
     response
 }

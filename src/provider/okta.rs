@@ -4,7 +4,7 @@ use url::{Host, Url};
 
 use crate::{
     authorization_server::{AuthorizationServer, WithoutAudience, is_loopback},
-    error::ConfigError,
+    error::{ConfigError, without_userinfo},
 };
 
 /// # Okta
@@ -74,7 +74,7 @@ pub(crate) fn is_id(id: &str) -> bool {
 
 /// The origin that an Okta domain stands for, without a trailing slash.
 pub(crate) fn origin(domain: &str) -> Result<String, ConfigError> {
-    let found = || domain.to_owned();
+    let found = || without_userinfo(domain);
     let invalid = |problem| {
         Err(ConfigError::InvalidDomain {
             found: found(),
@@ -115,7 +115,11 @@ pub(crate) fn origin(domain: &str) -> Result<String, ConfigError> {
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         return invalid("is more than an origin");
     }
+    if host.ends_with('.') {
+        return invalid("ends in a dot");
+    }
     if let Some((org, rest)) = host.split_once('.')
+        && OKTA_DOMAINS.contains(&rest)
         && let Some(org) = org.strip_suffix("-admin")
     {
         return Err(ConfigError::AdminDomain {
@@ -126,20 +130,33 @@ pub(crate) fn origin(domain: &str) -> Result<String, ConfigError> {
     Ok(url.origin().ascii_serialization())
 }
 
+/// Where Okta's orgs live, and their admin consoles.
+const OKTA_DOMAINS: [&str; 7] = [
+    "okta.com",
+    "oktapreview.com",
+    "okta-emea.com",
+    "okta-gov.com",
+    "okta.mil",
+    "okta-miltest.com",
+    "trex-govcloud.com",
+];
+
+/// What stands for the domain in guides.
+const PLACEHOLDERS: [&str; 7] = [
+    "youroktadomain",
+    "your-okta-domain",
+    "your_okta_domain",
+    "yourdomain",
+    "your-domain",
+    "yourorg",
+    "your-org",
+];
+
 fn is_placeholder(domain: &str) -> bool {
-    let lower = domain.to_ascii_lowercase();
     domain.contains(['{', '}', '<', '>', '$', '%'])
-        || [
-            "youroktadomain",
-            "your-okta-domain",
-            "your_okta_domain",
-            "yourdomain",
-            "your-domain",
-            "your-org",
-            "yourorg",
-        ]
-        .iter()
-        .any(|placeholder| lower.contains(placeholder))
+        || domain
+            .split(['.', '/', ':'])
+            .any(|label| PLACEHOLDERS.contains(&&*label.to_ascii_lowercase()))
 }
 
 #[cfg(test)]
@@ -157,6 +174,11 @@ mod tests {
             ("https://company.okta.com:443", "https://company.okta.com"),
             ("login.company.example", "https://login.company.example"),
             ("admin.company.example", "https://admin.company.example"),
+            (
+                "auth-admin.company.example",
+                "https://auth-admin.company.example",
+            ),
+            ("login.yourorganics.com", "https://login.yourorganics.com"),
             ("http://localhost:8080", "http://localhost:8080"),
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
             ("http://[::1]:8080", "http://[::1]:8080"),
@@ -202,6 +224,7 @@ mod tests {
             "",
             " ",
             "company.okta.com ",
+            "company.okta.com.",
             "company.okta.com/oauth2/default",
             "https://company.okta.com/oauth2/default",
             "company.okta.com?x",
@@ -215,6 +238,12 @@ mod tests {
         ] {
             assert!(origin(domain).is_err(), "{domain:?} was taken");
         }
+    }
+
+    #[test]
+    fn passwords_are_not_repeated() {
+        let error = origin("joe:s3cret@company.okta.com").unwrap_err();
+        assert!(!error.to_string().contains("s3cret"), "{error}");
     }
 
     #[test]

@@ -58,15 +58,20 @@ fn read(
     issuer: &Arc<str>,
     server: &AuthorizationServer,
 ) -> Result<Claims, Malformed> {
-    let client_id = claims.owned_string("client_id")?;
-    let cid = claims.owned_string("cid")?;
+    let client_id = match (
+        claims.owned_string("client_id")?,
+        claims.owned_string("cid")?,
+    ) {
+        (Some(client_id), Some(cid)) if client_id != cid => return Err(Malformed),
+        (client_id, cid) => client_id.or(cid),
+    };
     Ok(Claims {
         audience: claims.string_or_strings("aud")?,
         not_before: claims.numeric_date("nbf")?,
         verified: Verified {
             issuer: Arc::clone(issuer),
             subject: claims.owned_string("sub")?.ok_or(Malformed)?,
-            client_id: client_id.or(cid),
+            client_id,
             user_id: claims.owned_string("uid")?,
             token_id: claims.owned_string("jti")?,
             scope: scope(claims)?,

@@ -71,6 +71,9 @@ impl KeySet {
             keys: Vec<&'a RawValue>,
         }
 
+        if !is_object(json) {
+            return Err(InvalidKeySet(()));
+        }
         let Jwks { keys: jwks } = serde_json::from_slice(json).map_err(|_| InvalidKeySet(()))?;
         let mut set = Self::default();
         for jwk in &jwks {
@@ -79,15 +82,14 @@ impl KeySet {
             } else {
                 Vec::new()
             };
-            if keys.is_empty() {
-                set.left_out += 1;
-            } else if keys
-                .iter()
-                .any(|key| !set.keys.iter().any(|k| k.identity() == key.identity()))
-            {
-                set.len += 1;
-                set.keys.extend(keys);
+            set.left_out += usize::from(keys.is_empty());
+            let held = set.keys.len();
+            for key in keys {
+                if !set.keys.iter().any(|k| k.identity() == key.identity()) {
+                    set.keys.push(key);
+                }
             }
+            set.len += usize::from(set.keys.len() > held);
         }
         set.keys.sort_by(|a, b| a.identity().cmp(&b.identity()));
         Ok(set)
@@ -261,6 +263,9 @@ impl Jwk {
 
 /// The key, once for each of `algorithms` that it may be used with.
 fn usable_keys(jwk: &RawValue, algorithms: &[Algorithm]) -> Vec<VerificationKey> {
+    if !is_object(jwk.get().as_bytes()) {
+        return Vec::new();
+    }
     let Ok(jwk) = serde_json::from_str::<Jwk>(jwk.get()) else {
         return Vec::new();
     };
@@ -298,6 +303,11 @@ fn usable_keys(jwk: &RawValue, algorithms: &[Algorithm]) -> Vec<VerificationKey>
             })
         })
         .collect()
+}
+
+/// Whether a JSON text is an object; a struct would be read from an array as well.
+fn is_object(json: &[u8]) -> bool {
+    json.trim_ascii_start().first() == Some(&b'{')
 }
 
 /// Some servers write a sign byte in front, which RFC 7518 §6.3.1.1 does not want.
