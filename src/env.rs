@@ -1,6 +1,12 @@
 //! A policy from the environment.
 
-use std::{collections::HashSet, ffi::OsString, fmt, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    ffi::OsString,
+    fmt,
+    time::Duration,
+};
 
 use crate::{
     authorization_server::{AuthorizationServer, WithoutAudience},
@@ -12,6 +18,24 @@ use crate::{
 };
 
 const PROVIDERS: [&str; 1] = ["okta"];
+
+/// In the order of the table.
+const VARIABLES: [&str; 14] = [
+    "AUTH_PROVIDERS",
+    "OKTA_ORG_DOMAIN",
+    "OKTA_AUDIENCE",
+    "OKTA_AUTH_SERVER_ID",
+    "OKTA_ALLOW_ORG_SERVER",
+    "OKTA_CLIENT_ID",
+    "OKTA_ALLOWED_CLIENTS",
+    "OKTA_GROUPS_CLAIM",
+    "ADMIN_GROUPS",
+    "WRITE_GROUPS",
+    "READ_ONLY_GROUPS",
+    "JWKS_CACHE_TTL",
+    "JWKS_MAX_KEYS",
+    "CLOCK_LEEWAY",
+];
 
 /// # From the environment
 impl ResourceServer {
@@ -34,9 +58,11 @@ impl ResourceServer {
     ///
     /// # Errors
     ///
-    /// Every mistake at once, each with the variable, what was found and what is expected.
+    /// Every mistake at once, each with the variable, what was found and what is expected. A
+    /// variable that is one slip away from one of these, such as `OKTA_ALLOWED_CLIENT`, is a mistake
+    /// too; others are none of its business.
     pub fn from_env() -> Result<Self, EnvError> {
-        Self::from_vars(|name| std::env::var_os(name))
+        Self::from_vars(std::env::vars_os())
     }
 
     /// The policy that these variables describe, in the way of [`from_env`](Self::from_env).
@@ -44,27 +70,32 @@ impl ResourceServer {
     /// ```
     /// use portcullis::ResourceServer;
     ///
-    /// let error = ResourceServer::from_vars(|name| match name {
-    ///     "AUTH_PROVIDERS" => Some("okta".into()),
-    ///     "OKTA_ORG_DOMAIN" => Some("company-admin.okta.com".into()),
-    ///     _ => None,
-    /// })
+    /// let error = ResourceServer::from_vars([
+    ///     ("AUTH_PROVIDERS", "okta"),
+    ///     ("OKTA_ORG_DOMAIN", "company-admin.okta.com"),
+    /// ])
     /// .unwrap_err();
-    /// let variables: Vec<_> = error.mistakes().iter().map(|mistake| mistake.variable).collect();
+    /// let variables: Vec<_> = error.mistakes().iter().map(|mistake| &*mistake.variable).collect();
     /// assert_eq!(variables, ["OKTA_ORG_DOMAIN", "OKTA_AUDIENCE"]);
     /// ```
     ///
     /// # Errors
     ///
     /// As for [`from_env`](Self::from_env).
-    pub fn from_vars(vars: impl Fn(&str) -> Option<OsString>) -> Result<Self, EnvError> {
+    pub fn from_vars<N: Into<OsString>, V: Into<OsString>>(
+        vars: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, EnvError> {
+        let vars = vars
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.into().into_string().ok()?, value.into())));
         let mut reader = Reader {
-            vars: &vars,
+            vars: vars.collect(),
             mistakes: Vec::new(),
         };
         let providers = reader.providers();
         let servers = reader.okta();
         let leeway = reader.seconds("CLOCK_LEEWAY", 60, 0, 300);
+        reader.slips();
         let mut builder = Self::builder().leeway(leeway);
         for server in servers {
             builder = builder.trust(server);
@@ -75,7 +106,7 @@ impl ResourceServer {
         // Each variable was checked; what the builder finds beyond that is about all of them.
         builder.build().map_err(|error| {
             EnvError(vec![EnvMistake {
-                variable: "AUTH_PROVIDERS",
+                variable: "AUTH_PROVIDERS".to_owned(),
                 found: providers,
                 expected: format!("settings that fit together, but {error}"),
             }])
@@ -83,8 +114,8 @@ impl ResourceServer {
     }
 }
 
-/// Everything that is wrong with the environment; displayed with a line for each mistake.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Everything that is wrong with the environment; printed with a line for each mistake.
+#[derive(Clone, PartialEq, Eq)]
 pub struct EnvError(Vec<EnvMistake>);
 
 impl EnvError {
@@ -104,6 +135,13 @@ impl fmt::Display for EnvError {
     }
 }
 
+/// As `Display`, since this is what a `main` that returns an error prints.
+impl fmt::Debug for EnvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl std::error::Error for EnvError {}
 
 /// One thing that is wrong with the environment.
@@ -111,7 +149,7 @@ impl std::error::Error for EnvError {}
 #[non_exhaustive]
 pub struct EnvMistake {
     /// The variable's name.
-    pub variable: &'static str,
+    pub variable: String,
     /// Its value; `None` if it is not set.
     pub found: Option<String>,
     /// What to write.
@@ -128,12 +166,12 @@ impl fmt::Display for EnvMistake {
     }
 }
 
-struct Reader<'v> {
-    vars: &'v dyn Fn(&str) -> Option<OsString>,
+struct Reader {
+    vars: HashMap<String, OsString>,
     mistakes: Vec<EnvMistake>,
 }
 
-impl Reader<'_> {
+impl Reader {
     fn providers(&mut self) -> Option<String> {
         const EXPECTED: &str = "a comma-separated list of providers, of which there is `okta`";
         let text = self.required("AUTH_PROVIDERS", EXPECTED)?;
@@ -164,7 +202,7 @@ impl Reader<'_> {
         });
         let audience = self.required(
             "OKTA_AUDIENCE",
-            "the `aud` of tokens for this API, such as `api://default`",
+            "the `aud` of tokens for this API, such as `api://default`, without spaces around it",
         );
         let ids = self.list_of_ids();
         let with_org_server = self.boolean("OKTA_ALLOW_ORG_SERVER");
@@ -214,6 +252,28 @@ impl Reader<'_> {
             .filter(|_| with_org_server)
             .map(|client_id| configure(AuthorizationServer::okta_org(&domain), client_id));
         custom.chain(org).collect()
+    }
+
+    /// Names that nobody reads, and that were probably meant to be read.
+    fn slips(&mut self) {
+        let mut slips: Vec<_> = self
+            .vars
+            .keys()
+            .filter(|name| !VARIABLES.contains(&name.as_str()))
+            .filter_map(|name| {
+                let meant = VARIABLES.iter().find(|known| is_one_slip(name, known))?;
+                Some((name.clone(), *meant))
+            })
+            .collect();
+        slips.sort();
+        for (name, meant) in slips {
+            let value = self.vars.get(&name).map(|value| value.to_string_lossy());
+            self.mistakes.push(EnvMistake {
+                found: value.map(Cow::into_owned),
+                expected: format!("no such variable, or {meant}"),
+                variable: name,
+            });
+        }
     }
 
     fn list_of_ids(&mut self) -> Vec<String> {
@@ -281,9 +341,9 @@ impl Reader<'_> {
     }
 
     fn required(&mut self, name: &'static str, expected: &str) -> Option<String> {
-        if (self.vars)(name).is_none() {
+        if !self.vars.contains_key(name) {
             self.mistakes.push(EnvMistake {
-                variable: name,
+                variable: name.to_owned(),
                 found: None,
                 expected: expected.to_owned(),
             });
@@ -302,7 +362,7 @@ impl Reader<'_> {
     }
 
     fn raw(&mut self, name: &'static str, expected: &str) -> Option<String> {
-        match (self.vars)(name)?.into_string() {
+        match self.vars.get(name)?.clone().into_string() {
             Ok(text) => Some(text),
             Err(other) => {
                 self.mistake(name, other.to_string_lossy(), expected);
@@ -318,11 +378,25 @@ impl Reader<'_> {
         expected: impl Into<String>,
     ) {
         self.mistakes.push(EnvMistake {
-            variable,
+            variable: variable.to_owned(),
             found: Some(found.into()),
             expected: expected.into(),
         });
     }
+}
+
+/// Whether the names differ in one character: added, left out, or another one.
+fn is_one_slip(a: &str, b: &str) -> bool {
+    let same = |(x, y): &(u8, u8)| x == y;
+    let front = a.bytes().zip(b.bytes()).take_while(same).count();
+    let back = a
+        .bytes()
+        .rev()
+        .zip(b.bytes().rev())
+        .take_while(same)
+        .count();
+    let longer = a.len().max(b.len());
+    a.len().abs_diff(b.len()) <= 1 && front + back + 1 >= longer
 }
 
 #[cfg(test)]
@@ -335,12 +409,12 @@ mod tests {
         ("OKTA_AUDIENCE", "api://boilstream"),
     ];
 
+    /// Later ones win; `(unset)` takes one out.
     fn build(changes: &[(&str, &str)]) -> Result<ResourceServer, EnvError> {
-        ResourceServer::from_vars(|name| {
-            let all = changes.iter().chain(&GOOD);
-            let (_, value) = all.into_iter().find(|(set, _)| *set == name)?;
-            (*value != "(unset)").then(|| value.into())
-        })
+        let mut vars: HashMap<&str, &str> =
+            GOOD.into_iter().chain(changes.iter().copied()).collect();
+        vars.retain(|_, value| *value != "(unset)");
+        ResourceServer::from_vars(vars)
     }
 
     fn issuers(changes: &[(&str, &str)]) -> Vec<String> {
@@ -349,10 +423,10 @@ mod tests {
         servers.map(|server| server.issuer().to_owned()).collect()
     }
 
-    fn wrong(changes: &[(&str, &str)]) -> Vec<&'static str> {
+    fn wrong(changes: &[(&str, &str)]) -> Vec<String> {
         match build(changes) {
             Ok(_) => Vec::new(),
-            Err(error) => error.mistakes().iter().map(|m| m.variable).collect(),
+            Err(error) => error.0.into_iter().map(|m| m.variable).collect(),
         }
     }
 
@@ -492,6 +566,27 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_one_slip_away_is_a_mistake() {
+        for slip in [
+            "OKTA_ALLOWED_CLIENT",
+            "OKTA_AUDIENCES",
+            "JWKS_CACHE_TTI",
+            "ADMINGROUPS",
+        ] {
+            assert_eq!(wrong(&[(slip, "x")]), [slip]);
+        }
+        for other in [
+            "OKTA_DOMAIN",
+            "OKTA_CLIENT_SECRET",
+            "OKTA_CLIENT_TOKEN",
+            "PATH",
+            "",
+        ] {
+            assert!(wrong(&[(other, "x")]).is_empty(), "{other}");
+        }
+    }
+
+    #[test]
     fn messages_name_variable_value_and_remedy() {
         let error = build(&[("OKTA_ORG_DOMAIN", "company-admin.okta.com")]).unwrap_err();
         let text = error.to_string();
@@ -516,13 +611,9 @@ mod tests {
     fn values_that_are_not_text_are_mistakes() {
         use std::os::unix::ffi::OsStringExt;
 
-        let error = ResourceServer::from_vars(|name| {
-            let good = GOOD.iter().find(|(set, _)| *set == name);
-            match name {
-                "ADMIN_GROUPS" => Some(OsString::from_vec(vec![0xFF])),
-                _ => good.map(|(_, value)| value.into()),
-            }
-        });
+        let good = GOOD.map(|(name, value)| (name, OsString::from(value)));
+        let bad = [("ADMIN_GROUPS", OsString::from_vec(vec![0xFF]))];
+        let error = ResourceServer::from_vars(good.into_iter().chain(bad));
         assert_eq!(error.unwrap_err().mistakes()[0].variable, "ADMIN_GROUPS");
     }
 }

@@ -129,6 +129,6 @@ pub use scope::ScopeRequirement;
 pub use time::{Clock, UnixTime};
 
 /// The README's examples, compiled and run.
-#[cfg(all(doctest, feature = "axum"))]
+#[cfg(all(doctest, feature = "axum", feature = "test-util"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -180,7 +180,7 @@ rejection_kinds! {
     /// There is no bearer token: no `Authorization` header, or one of another scheme.
     TokenMissing: UNAUTHORIZED, BARE, grpc 16, Extract,
         "TOKEN_MISSING", "a bearer token is needed";
-    /// Several `Authorization` headers, or one that is not `Bearer` and a token
+    /// Several `Authorization` headers, or `Bearer` and something else than one token
     /// (RFC 6750 §2.1).
     RequestMalformed: BAD_REQUEST, INVALID_REQUEST, grpc 16, Extract,
         "REQUEST_MALFORMED", "the Authorization header is malformed";

@@ -67,7 +67,7 @@ impl AuditSink for TracingAudit {
                 failure = fetch.failure.map(tracing::field::display),
                 left_out = fetch.left_out,
                 took = ?fetch.took,
-                "keys fetched"
+                "key fetch"
             ),
             Event::KeysChanged(change) => tracing::info!(
                 target: "portcullis",
@@ -105,7 +105,12 @@ fn log_decision(decision: &Decision<'_>) {
                 role = token.role().map(tracing::field::display),
                 "token validated"
             ),
-            None => tracing::debug!(target: "portcullis", "request without a token let through"),
+            None => tracing::debug!(
+                target: "portcullis",
+                method = %decision.method,
+                path = decision.path,
+                "request without a token let through"
+            ),
         },
         // Health checks and first requests of browsers would drown the rest.
         Some(rejection) => match rejection.kind().status().as_u16() {

@@ -348,6 +348,9 @@ impl State {
 
     /// What to do next. [`Plan::Fetch`] is taken as begun.
     pub(crate) fn plan(&mut self, now: Moment) -> Plan {
+        // Dead once is dead, also if a clock is set back.
+        self.snapshot
+            .take_if(|snapshot| snapshot.freshness(now) == Freshness::Dead);
         let (due_in, is_for_miss) = match self.fetch {
             Fetch::InFlight { .. } => return Plan::Rest,
             Fetch::Backoff { .. } => (self.backoff_left(now), false),

@@ -10,7 +10,7 @@ use crate::rejection::Rejection;
 /// Makes the response to a request that is refused.
 ///
 /// Status, `WWW-Authenticate` and `Retry-After` are already in the response it is given; what is
-/// left is the body. Implemented for closures of the same shape, and by [`JsonRejection`] (the
+/// left is the body, and its `Content-Type`. Implemented for closures of the same shape, and by [`JsonRejection`] (the
 /// default) and [`EmptyRejection`].
 ///
 /// ```
