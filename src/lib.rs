@@ -51,7 +51,7 @@
 //! 7. The signature.
 //! 8. The claims that are looked at have the right types: `sub` and `exp`, which are needed;
 //!    `aud`, `nbf`, `iat`, `scope`, `scp`, `client_id`, `cid`, `uid`, `jti` and the groups claim,
-//!    where they are there.
+//!    where they are there. `client_id` and `cid` agree.
 //! 9. No `cnf`: a token that is bound to a key of its client (DPoP, mutual TLS) is refused, since
 //!    nothing here could check the binding.
 //! 10. The audience, `aud`: one of the server's, compared exactly.

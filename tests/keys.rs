@@ -46,7 +46,7 @@ fn junk(world: &World) -> String {
 
 #[tokio::test]
 async fn a_herd_on_a_cold_start_makes_one_fetch_and_all_are_answered() {
-    let world = World::new().await;
+    let world = World::with(|policy| policy.keys_wait(Duration::from_secs(30))).await;
     world
         .issuer
         .behave(Behaviour::Slow(Duration::from_millis(200)));
@@ -292,7 +292,7 @@ async fn with_keys_an_outage_changes_nothing_until_the_stale_cap() {
 
 #[tokio::test]
 async fn a_known_key_does_not_wait_for_a_server_that_hangs() {
-    let world = World::new().await;
+    let world = World::with(|policy| policy.miss_wait(Duration::from_secs(30))).await;
     let token = world.issuer.mint(json!({}));
     assert_eq!(world.ask(&token).await.status, 200);
     world

@@ -1376,7 +1376,7 @@ async fn it_starts_and_stays_up_while_the_authorization_server_is_down() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cold_herd_a_rotation_and_a_flood() {
     let okta = TestAuthorizationServer::start().await;
     let issuer = okta.custom("default");
