@@ -1,7 +1,6 @@
 //! A policy from the environment.
 
 use std::{
-    borrow::Cow,
     collections::{HashMap, HashSet},
     ffi::OsString,
     fmt,
@@ -267,9 +266,9 @@ impl Reader {
             .collect();
         slips.sort();
         for (name, meant) in slips {
-            let value = self.vars.get(&name).map(|value| value.to_string_lossy());
+            let value = self.vars.get(&name);
             self.mistakes.push(EnvMistake {
-                found: value.map(Cow::into_owned),
+                found: value.map(|value| without_userinfo(&value.to_string_lossy())),
                 expected: format!("no such variable, or {meant}"),
                 variable: name,
             });

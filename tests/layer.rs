@@ -354,6 +354,7 @@ async fn what_layers_in_between_do_to_a_refusal_stays() {
         response
             .headers_mut()
             .insert("set-cookie", "a=b".parse().unwrap());
+        response.extensions_mut().insert("of a layer in between");
         if response.headers().contains_key("x-hide") {
             *response.status_mut() = StatusCode::NOT_FOUND;
         }
@@ -384,6 +385,8 @@ async fn what_layers_in_between_do_to_a_refusal_stays() {
         let response = app.clone().oneshot(request).await.unwrap();
         assert_eq!(response.status().as_u16(), status, "{path}");
         assert_eq!(response.headers()["set-cookie"], "a=b", "{path}");
+        assert!(response.extensions().get::<&str>().is_some());
+        assert!(response.extensions().get::<Rejection>().is_some());
         assert_eq!(response.headers().get_all("content-type").iter().count(), 1);
         assert_eq!(
             response

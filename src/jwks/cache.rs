@@ -109,7 +109,7 @@ impl KeyCache {
         let seen = view.as_ref()?;
         if seen.snapshot.freshness(now) != Freshness::Fresh {
             self.0.ensure_driver();
-            if seen.grace.is_none() {
+            if !seen.has_grace(now) {
                 // A refresh is due and not under way: the machine may have been suspended.
                 self.0.kick.load().notify_one();
             }
@@ -119,7 +119,14 @@ impl KeyCache {
 
     /// What to do for a request whose key is not simply [at hand](Self::at_hand).
     pub(crate) fn ask(&self, now: Moment, want: Want<'_>) -> Answer {
-        let answer = self.0.lock().ask(now, want);
+        let answer = {
+            let mut state = self.0.lock();
+            let answer = state.ask(now, want);
+            if matches!(answer, Answer::Wait(_)) && state.is_neglected(now) {
+                self.0.dismiss_driver(&mut state);
+            }
+            answer
+        };
         if !self.0.ensure_driver() {
             return match answer {
                 Answer::Wait(_) => Answer::Unavailable(Duration::ZERO),
@@ -148,14 +155,9 @@ impl KeyCache {
                 }
             }
         };
-        let driver = self.0.driver.load(Ordering::Acquire);
-        match tokio::time::timeout(limit, waiting).await {
-            Ok(obtained) => obtained,
-            Err(_) => {
-                self.0.replace_driver_if_it_stands_still(driver);
-                Obtained::Unavailable(Duration::ZERO)
-            }
-        }
+        tokio::time::timeout(limit, waiting)
+            .await
+            .unwrap_or(Obtained::Unavailable(Duration::ZERO))
     }
 
     /// Gets keys if there are none yet, and waits for them as long as a request would.
@@ -226,17 +228,17 @@ impl Shared {
         true
     }
 
-    /// A driver whose runtime is not polled any more does nothing, and does not end either.
-    fn replace_driver_if_it_stands_still(self: &Arc<Self>, number: u64) {
-        let mut state = self.lock();
-        let is_latest = self.driver.load(Ordering::Acquire) == number;
-        if is_latest && state.is_neglected(self.clock.now()) {
-            state.abort();
-            self.driver.fetch_add(1, Ordering::AcqRel);
-            self.driver_runs.store(false, Ordering::Release);
-            drop(state);
-            self.ensure_driver();
-        }
+    /// Takes the driver's say: its runtime is not polled any more, so it neither does its work nor
+    /// ends.
+    fn dismiss_driver(&self, state: &mut State) {
+        state.abort();
+        self.driver.fetch_add(1, Ordering::AcqRel);
+        self.driver_runs.store(false, Ordering::Release);
+        self.kick.load().notify_one();
+    }
+
+    fn is_driver(&self, number: u64) -> bool {
+        self.driver.load(Ordering::Acquire) == number
     }
 
     async fn fetch(&self, driver: u64, etag: Option<http::HeaderValue>) {
@@ -279,7 +281,7 @@ impl Shared {
         let now = self.clock.now();
         let (changes, snapshot) = {
             let mut state = self.lock();
-            if self.driver.load(Ordering::Acquire) != driver {
+            if !self.is_driver(driver) {
                 return;
             }
             let changes = state.complete(now, outcome, fastrand::f64());
@@ -340,19 +342,16 @@ struct Driver {
     number: u64,
 }
 
-impl Driver {
-    /// The cache, if it is still there and this is still its driver.
-    fn shared(&self) -> Option<Arc<Shared>> {
-        let shared = self.shared.upgrade()?;
-        (shared.driver.load(Ordering::Acquire) == self.number).then_some(shared)
-    }
-}
-
 impl Drop for Driver {
     fn drop(&mut self) {
-        let Some(shared) = self.shared() else { return };
+        let Some(shared) = self.shared.upgrade() else {
+            return;
+        };
         {
             let mut state = shared.lock();
+            if !shared.is_driver(self.number) {
+                return;
+            }
             if std::thread::panicking() {
                 // What panicked once may do so again, so it is not tried again at once.
                 let outcome = Outcome::Failed { retry_after: None };
@@ -361,17 +360,20 @@ impl Drop for Driver {
             } else {
                 state.abort();
             }
+            shared.driver_runs.store(false, Ordering::Release);
         }
-        shared.driver_runs.store(false, Ordering::Release);
         shared.completed.send_modify(|count| *count += 1);
     }
 }
 
-/// Does what the state plans, until the cache is gone.
+/// Does what the state plans, until the cache is gone or has another driver.
 async fn drive(driver: Driver, kick: Arc<Notify>) {
-    while let Some(shared) = driver.shared() {
+    while let Some(shared) = driver.shared.upgrade() {
         let plan = {
             let mut state = shared.lock();
+            if !shared.is_driver(driver.number) {
+                return;
+            }
             let plan = state.plan(shared.clock.now());
             shared.publish(&state);
             plan

@@ -74,10 +74,13 @@ impl View {
     pub(crate) fn is_usable(&self, now: Moment) -> bool {
         match self.snapshot.freshness(now) {
             Freshness::Fresh | Freshness::Soft => true,
-            Freshness::Stale => self
-                .grace
-                .is_some_and(|grace| now.age_of(grace.since) <= grace.lasts),
+            Freshness::Stale => self.has_grace(now),
             Freshness::Dead => false,
         }
+    }
+
+    pub(crate) fn has_grace(&self, now: Moment) -> bool {
+        self.grace
+            .is_some_and(|grace| now.age_of(grace.since) <= grace.lasts)
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct State {
     probation: Option<Probation>,
     /// Whether anybody has asked for keys yet.
     wanted: bool,
+    /// Since when somebody waits for a fetch that was not begun.
+    neglected_since: Option<Duration>,
     /// Counts the changes of the keys.
     generation: u64,
 }
@@ -170,6 +172,7 @@ impl State {
             settled: HashMap::new(),
             probation: None,
             wanted: false,
+            neglected_since: None,
             generation: 0,
         }
     }
@@ -186,6 +189,14 @@ impl State {
     /// What to do for a request whose key is not simply at hand.
     pub(crate) fn ask(&mut self, now: Moment, want: Want<'_>) -> Answer {
         self.wanted = true;
+        let answer = self.answer(now, want);
+        if let (Answer::Wait(_), Fetch::Idle | Fetch::Backoff { .. }) = (&answer, self.fetch) {
+            self.neglected_since.get_or_insert(now.monotonic);
+        }
+        answer
+    }
+
+    fn answer(&mut self, now: Moment, want: Want<'_>) -> Answer {
         let Some(snapshot) = self.usable(now) else {
             return self.without_keys(now);
         };
@@ -351,6 +362,7 @@ impl State {
         // Dead once is dead, also if a clock is set back.
         self.snapshot
             .take_if(|snapshot| snapshot.freshness(now) == Freshness::Dead);
+        self.neglected_since = None;
         let (due_in, is_for_miss) = match self.fetch {
             Fetch::InFlight { .. } => return Plan::Rest,
             Fetch::Backoff { .. } => (self.backoff_left(now), false),
@@ -392,22 +404,27 @@ impl State {
         }
     }
 
-    /// Whether nobody carries out the plan: a fetch is due and was not begun, or goes on past its
-    /// deadline.
+    /// Whether nobody carries out the plan: somebody waits for a fetch that was not begun, or that
+    /// goes on past its deadline.
     pub(crate) fn is_neglected(&self, now: Moment) -> bool {
-        match self.fetch {
-            Fetch::InFlight { started, .. } => {
-                now.age_of(started) > self.policy.fetch_deadline + SLACK
+        let (since, patience) = match (self.fetch, self.neglected_since) {
+            (Fetch::InFlight { started, .. }, _) => {
+                (started.monotonic, self.policy.fetch_deadline + SLACK)
             }
-            Fetch::Idle => self.usable(now).is_none() || self.refresh.is_some_and(|r| r.is_paid),
-            Fetch::Backoff { .. } => self.backoff_left(now).is_zero(),
-        }
+            (Fetch::Idle | Fetch::Backoff { .. }, Some(since)) => (since, SLACK),
+            (Fetch::Idle | Fetch::Backoff { .. }, None) => return false,
+        };
+        now.monotonic.saturating_sub(since) > patience
     }
 
-    /// The fetch will not be completed.
+    /// The fetch will not be completed. It is made up for at once.
     pub(crate) fn abort(&mut self) {
         if let Fetch::InFlight { .. } = self.fetch {
             self.fetch = Fetch::Idle;
+            self.refresh = Some(Refresh {
+                at: Duration::ZERO,
+                is_paid: true,
+            });
         }
     }
 
@@ -450,6 +467,8 @@ impl State {
             Outcome::NotModified { max_age } => match self.snapshot.take() {
                 Some(snapshot) => {
                     let keys = Arc::clone(&snapshot.keys);
+                    // What it does not say again still holds (RFC 9111 §4.3.4).
+                    let max_age = max_age.or(Some(snapshot.life));
                     self.apply((started, now), keys, max_age, snapshot.etag.clone(), random);
                     self.succeeded(None)
                 }
@@ -598,14 +617,15 @@ struct Bucket {
 
 impl Bucket {
     fn refill(&mut self, now: Moment, policy: &JwksPolicy) {
-        if self.tokens >= policy.miss_burst {
-            self.counted = now.monotonic;
-        }
         while self.tokens < policy.miss_burst
             && now.monotonic.saturating_sub(self.counted) >= policy.miss_interval
         {
             self.tokens += 1;
             self.counted += policy.miss_interval;
+        }
+        // What does not fit is not saved up.
+        if self.tokens >= policy.miss_burst {
+            self.counted = now.monotonic;
         }
     }
 

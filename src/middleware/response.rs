@@ -1,8 +1,12 @@
 //! What a refused caller is told.
 
 use http::{
-    HeaderMap, HeaderValue, Response,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE},
+    HeaderMap, HeaderName, HeaderValue, Response,
+    header::{
+        ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
+        CONTENT_TYPE, ETAG, LAST_MODIFIED, RETRY_AFTER, SET_COOKIE, TRANSFER_ENCODING, VARY,
+        WWW_AUTHENTICATE,
+    },
 };
 
 use crate::rejection::Rejection;
@@ -105,12 +109,30 @@ pub(crate) fn answer_again<B>(
     }
     let mut response = answer(rejection, respond);
     let (parts, _) = inner.into_parts();
-    let replaced: HeaderMap = response.headers().clone();
-    let of_the_body = [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, ETAG];
+    let ours: HeaderMap = response.headers().clone();
     for (name, value) in &parts.headers {
-        if !replaced.contains_key(name) && !of_the_body.contains(name) {
+        let is_list = [VARY, SET_COOKIE].contains(name);
+        let is_ours = ours.contains_key(name) && !is_list;
+        if !is_ours && !OF_THE_BODY.contains(name) && !ours.get_all(name).iter().any(|v| v == value)
+        {
             response.headers_mut().append(name, value.clone());
         }
     }
+    let mut extensions = parts.extensions;
+    extensions.extend(std::mem::take(response.extensions_mut()));
+    *response.extensions_mut() = extensions;
     response
 }
+
+/// What belongs to a body that is replaced.
+const OF_THE_BODY: [HeaderName; 9] = [
+    ACCEPT_RANGES,
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    ETAG,
+    LAST_MODIFIED,
+    TRANSFER_ENCODING,
+];
