@@ -633,6 +633,23 @@ fn a_process_that_slept_asks_before_it_uses_keys_past_their_life() {
 }
 
 #[test]
+fn a_process_that_slept_through_a_backoff_asks_at_once() {
+    let mut world = World::new(JwksPolicy::default().ttl_cap(Duration::from_secs(2)));
+    world.request(kid(0), None);
+    world.advance(Duration::from_secs(1));
+    world.mode = Mode::Failing {
+        retry_after: Some(Duration::from_secs(30)),
+    };
+    world.act(&Action::Junk(1));
+    world.act(&Action::Pause(Duration::from_secs(4)));
+    let before = world.starts.len();
+    world.request(kid(0), None);
+    assert_eq!(world.starts.len(), before + 1);
+    let held = world.state.usable(world.now);
+    assert!(held.is_some(), "and uses its keys if it is asked in vain");
+}
+
+#[test]
 fn an_empty_set_is_believed_when_seen_twice() {
     let mut world = World::new(JwksPolicy::default());
     world.request(kid(0), None);

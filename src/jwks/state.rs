@@ -341,7 +341,11 @@ impl State {
                 lasts,
                 lasts_without_keys,
             } => {
-                let lasts = if self.usable(now).is_some() {
+                let holds_keys = self
+                    .snapshot
+                    .as_ref()
+                    .is_some_and(|snapshot| snapshot.freshness(now) != Freshness::Dead);
+                let lasts = if holds_keys {
                     lasts
                 } else {
                     lasts_without_keys
