@@ -16,7 +16,7 @@ use crate::{
 ///
 /// One exists only where every check has passed; there is no other way to make one. It is found in
 /// the request's extensions, or taken as an argument by axum handlers (feature `axum`), and is
-/// cheap to clone. The token itself, as it was sent, is not kept.
+/// cheap to clone. The token itself, as it was sent, is not in it.
 ///
 /// ```
 /// use portcullis::{AccessToken, Rejection, Role, ScopeRequirement};
@@ -29,19 +29,80 @@ use crate::{
 #[derive(Clone)]
 pub struct AccessToken(Arc<Verified>);
 
-/// The claims of a token, after every check.
+/// The claims of a token, after every check. They stay where they stand in its payload.
 pub(crate) struct Verified {
-    pub(crate) issuer: Arc<str>,
-    pub(crate) subject: String,
-    pub(crate) client_id: Option<String>,
-    pub(crate) user_id: Option<String>,
-    pub(crate) token_id: Option<String>,
-    pub(crate) scope: Vec<String>,
-    pub(crate) groups: Vec<String>,
+    /// The payload; behind it what its strings say that are written with escapes.
+    pub(crate) text: Box<str>,
+    pub(crate) payload: Span,
+    pub(crate) issuer: Span,
+    pub(crate) subject: Span,
+    pub(crate) client_id: Option<Span>,
+    pub(crate) user_id: Option<Span>,
+    pub(crate) token_id: Option<Span>,
+    /// Scope tokens, and from `groups_from` on groups.
+    pub(crate) lists: Box<[Span]>,
+    pub(crate) groups_from: usize,
     pub(crate) role: Option<Role>,
+    pub(crate) times: Times,
+}
+
+/// When a token is good, without leeway.
+#[derive(Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) not_before: Option<UnixTime>,
     pub(crate) issued_at: Option<UnixTime>,
     pub(crate) expires_at: UnixTime,
-    pub(crate) json: String,
+}
+
+/// Where a part of a text stands. Tokens are shorter than 64 KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    start: u16,
+    end: u16,
+}
+
+impl Span {
+    pub(crate) fn new(start: usize, end: usize) -> Option<Self> {
+        Some(Self {
+            start: start.try_into().ok()?,
+            end: end.try_into().ok()?,
+        })
+    }
+
+    pub(crate) fn start(self) -> usize {
+        self.start.into()
+    }
+
+    pub(crate) fn end(self) -> usize {
+        self.end.into()
+    }
+
+    pub(crate) fn len(self) -> usize {
+        self.end().saturating_sub(self.start())
+    }
+
+    /// The part; nothing if it is not one of this text.
+    pub(crate) fn of(self, text: &str) -> &str {
+        text.get(self.start()..self.end()).unwrap_or_default()
+    }
+}
+
+impl Verified {
+    fn at(&self, span: Span) -> &str {
+        span.of(&self.text)
+    }
+
+    pub(crate) fn payload(&self) -> &str {
+        self.at(self.payload)
+    }
+
+    fn scopes(&self) -> &[Span] {
+        self.lists.get(..self.groups_from).unwrap_or_default()
+    }
+
+    fn groups(&self) -> &[Span] {
+        self.lists.get(self.groups_from..).unwrap_or_default()
+    }
 }
 
 /// Marks a request that was let through without a token, in the optional mode.
@@ -51,6 +112,19 @@ pub(crate) struct Anonymous;
 impl AccessToken {
     pub(crate) fn new(verified: Verified) -> Self {
         Self(Arc::new(verified))
+    }
+
+    pub(crate) fn payload(&self) -> &str {
+        self.0.payload()
+    }
+
+    pub(crate) fn times(&self) -> &Times {
+        &self.0.times
+    }
+
+    /// What it takes of the heap, without the two counts that are in front.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Verified>() + self.0.text.len() + size_of_val(&*self.0.lists)
     }
 
     /// The token that the [`AuthenticateLayer`](crate::AuthenticateLayer) left in a request's
@@ -97,36 +171,36 @@ impl AccessToken {
     /// that a client obtained for itself this names the client.
     #[must_use]
     pub fn subject(&self) -> &str {
-        &self.0.subject
+        self.0.at(self.0.subject)
     }
 
     /// Which authorization server issued it (`iss`).
     #[must_use]
     pub fn issuer(&self) -> &str {
-        &self.0.issuer
+        self.0.at(self.0.issuer)
     }
 
     /// The client it was issued to (`client_id`, or Okta's `cid`).
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
-        self.0.client_id.as_deref()
+        self.0.client_id.map(|span| self.0.at(span))
     }
 
     /// Okta's `uid`: the id of the user. Absent from tokens that a client obtained for itself.
     #[must_use]
     pub fn user_id(&self) -> Option<&str> {
-        self.0.user_id.as_deref()
+        self.0.user_id.map(|span| self.0.at(span))
     }
 
     /// The id of the token (`jti`).
     #[must_use]
     pub fn token_id(&self) -> Option<&str> {
-        self.0.token_id.as_deref()
+        self.0.token_id.map(|span| self.0.at(span))
     }
 
     /// The scope tokens that were granted (`scope`, or Okta's `scp`), each once.
     pub fn scopes(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
-        self.0.scope.iter().map(String::as_str)
+        self.0.scopes().iter().map(|span| self.0.at(*span))
     }
 
     /// Whether this scope token was granted; compared exactly.
@@ -137,7 +211,7 @@ impl AccessToken {
 
     /// The groups, from the claim that the authorization server is configured with.
     pub fn groups(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
-        self.0.groups.iter().map(String::as_str)
+        self.0.groups().iter().map(|span| self.0.at(*span))
     }
 
     /// What the groups amount to; `None` is no role at all.
@@ -149,14 +223,14 @@ impl AccessToken {
     /// When it was issued (`iat`).
     #[must_use]
     pub fn issued_at(&self) -> Option<UnixTime> {
-        self.0.issued_at
+        self.0.times.issued_at
     }
 
     /// When it expires (`exp`), without leeway. Requests are refused from then on, plus leeway; a
     /// stream that is already open is not cut.
     #[must_use]
     pub fn expires_at(&self) -> UnixTime {
-        self.0.expires_at
+        self.0.times.expires_at
     }
 
     /// All claims, as a type of yours; borrowed strings are allowed.
@@ -181,7 +255,7 @@ impl AccessToken {
     ///
     /// If the claims do not have the shape of `T`.
     pub fn claims_as<'t, T: Deserialize<'t>>(&'t self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(&self.0.json)
+        serde_json::from_str(self.0.payload())
     }
 
     /// Passes if the token has the scope that is needed.
@@ -218,11 +292,11 @@ impl AccessToken {
 impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccessToken")
-            .field("issuer", &self.0.issuer)
-            .field("subject", &self.0.subject)
-            .field("client_id", &self.0.client_id)
-            .field("role", &self.0.role)
-            .field("expires_at", &self.0.expires_at)
+            .field("issuer", &self.issuer())
+            .field("subject", &self.subject())
+            .field("client_id", &self.client_id())
+            .field("role", &self.role())
+            .field("expires_at", &self.expires_at())
             .finish_non_exhaustive()
     }
 }

@@ -109,6 +109,8 @@ mod scope;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 mod time;
+mod token_cache;
+mod token_cache_policy;
 pub mod verify;
 
 pub use access_token::AccessToken;
@@ -120,13 +122,14 @@ pub use jwks::KeyStatus;
 pub use jwks_policy::JwksPolicy;
 pub use middleware::{
     AuthenticateLayer, AuthenticateLayerBuilder, EmptyRejection, JsonRejection, KeyHealth,
-    RejectionResponse, RequireLayer,
+    RejectionResponse, RememberedTokens, RequireLayer,
 };
 pub use rejection::{Rejection, RejectionKind, Step};
 pub use resource_server::{ResourceServer, ResourceServerBuilder};
 pub use role::{Role, RoleMapping};
 pub use scope::ScopeRequirement;
 pub use time::{Clock, UnixTime};
+pub use token_cache_policy::TokenCachePolicy;
 
 /// The README's examples, compiled and run.
 #[cfg(all(doctest, feature = "axum", feature = "test-util"))]

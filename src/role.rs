@@ -1,6 +1,6 @@
 //! Roles, and how groups become roles.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::BTreeMap, fmt};
 
 /// What a token's groups amount to: `read`, `write` or `admin`, each including the ones before it.
 ///
@@ -58,7 +58,7 @@ impl fmt::Display for Role {
 /// assert_eq!(roles.role_of(["Analysts"]), None);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RoleMapping(HashMap<String, Role>);
+pub struct RoleMapping(BTreeMap<String, Role>);
 
 impl RoleMapping {
     /// A mapping that grants nothing.

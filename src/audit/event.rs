@@ -70,6 +70,8 @@ pub struct Decision<'a> {
     pub took: Duration,
     /// Whether it had to wait for keys.
     pub waited: bool,
+    /// Whether the token had been verified before and was remembered.
+    pub remembered: bool,
 }
 
 impl Decision<'_> {

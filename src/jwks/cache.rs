@@ -107,12 +107,13 @@ impl KeyCache {
     pub(crate) fn at_hand(&self, now: Moment) -> Option<AtHand> {
         let view = self.0.view.load();
         let seen = view.as_ref()?;
-        if seen.snapshot.freshness(now) != Freshness::Fresh {
-            self.0.ensure_driver();
-            if !seen.has_grace(now) {
-                // A refresh is due and not under way: the machine may have been suspended.
-                self.0.kick.load().notify_one();
-            }
+        if seen.snapshot.freshness(now) == Freshness::Fresh {
+            return Some(AtHand(view));
+        }
+        self.0.ensure_driver();
+        if !seen.has_grace(now) {
+            // A refresh is due and not under way: the machine may have been suspended.
+            self.0.kick.load().notify_one();
         }
         seen.is_usable(now).then_some(AtHand(view))
     }

@@ -12,6 +12,7 @@ use crate::{
     rejection::{Rejection, RejectionKind},
     resource_server::ResourceServer,
     time::{Clock, Moment},
+    token_cache::TokenCache,
     verify::{self, Pending},
 };
 
@@ -20,6 +21,7 @@ pub(crate) struct Authenticator {
     pub(crate) resource_server: ResourceServer,
     /// One for each authorization server, in the same order.
     pub(crate) caches: Vec<KeyCache>,
+    pub(crate) tokens: Option<TokenCache>,
     pub(crate) clock: Clock,
     pub(crate) audit: Audit,
 }
@@ -54,6 +56,7 @@ struct Attempt {
     result: Result<AccessToken, Rejection>,
     index: Option<usize>,
     key: Option<Key>,
+    remembered: bool,
 }
 
 /// The keys that were at hand, for the audit event.
@@ -65,6 +68,17 @@ struct Key {
 enum Step {
     Done(Attempt),
     Wait(Wait),
+}
+
+impl Attempt {
+    fn refuse(rejection: impl Into<Rejection>, index: Option<usize>) -> Self {
+        Self {
+            result: Err(rejection.into()),
+            index,
+            key: None,
+            remembered: false,
+        }
+    }
 }
 
 impl Authenticator {
@@ -98,19 +112,14 @@ impl Authenticator {
         request: &Request<B>,
         mode: Mode,
     ) -> Verdict {
-        let index = Some(wait.index);
-        let refuse = |rejection| Attempt {
-            result: Err(rejection),
-            index,
-            key: None,
-        };
+        let refuse = |rejection| Attempt::refuse(rejection, Some(wait.index));
         let failed = wait.failed.take().map(|(_, rejection)| rejection);
         let attempt = match obtained {
             Obtained::Keys(snapshot) => {
-                match verify::begin(request.headers(), &self.resource_server) {
-                    Err(rejection) => refuse(rejection),
-                    Ok(pending) => self.finish(self.clock.now(), pending, &snapshot),
-                }
+                self.begin(request.headers())
+                    .map_or_else(refuse, |(credentials, pending)| {
+                        self.finish(self.clock.now(), credentials, pending, &snapshot)
+                    })
             }
             Obtained::Unknown => refuse(failed.unwrap_or_else(|| RejectionKind::KeyUnknown.into())),
             // A token that does not fit the key that we hold is refused for that, or else every
@@ -136,18 +145,26 @@ impl Authenticator {
             keys: None,
             took: Duration::ZERO,
             waited: false,
+            remembered: false,
         }));
     }
 
+    fn begin<'r>(&'r self, headers: &'r HeaderMap) -> Result<(&'r [u8], Pending<'r>), Rejection> {
+        let credentials = verify::bearer_token(headers)?;
+        let pending = verify::begin_with(credentials, &self.resource_server)?;
+        Ok((credentials, pending))
+    }
+
     fn attempt(&self, now: Moment, headers: &HeaderMap) -> Step {
-        let refuse = |rejection, index| {
-            Step::Done(Attempt {
-                result: Err(rejection),
-                index,
-                key: None,
-            })
+        let refuse = |rejection, index| Step::Done(Attempt::refuse(rejection, index));
+        let credentials = match verify::bearer_token(headers) {
+            Ok(credentials) => credentials,
+            Err(kind) => return refuse(kind.into(), None),
         };
-        let pending = match verify::begin(headers, &self.resource_server) {
+        if let Some(attempt) = self.recall(now, credentials) {
+            return Step::Done(attempt);
+        }
+        let pending = match verify::begin_with(credentials, &self.resource_server) {
             Ok(pending) => pending,
             Err(rejection) => return refuse(rejection, None),
         };
@@ -160,8 +177,8 @@ impl Authenticator {
         if let Some(snapshot) = at_hand.as_ref().and_then(AtHand::snapshot)
             && kid.is_none_or(|kid| snapshot.keys.contains(kid))
         {
-            let attempt = self.finish(now, pending, snapshot);
-            return self.reconsider(now, headers, cache, snapshot.generation, attempt);
+            let attempt = self.finish(now, credentials, pending, snapshot);
+            return self.reconsider(now, credentials, cache, snapshot.generation, attempt);
         }
         let want = Want {
             kid,
@@ -169,7 +186,7 @@ impl Authenticator {
             arrived: now,
         };
         match cache.ask(now, want) {
-            Answer::Use(snapshot) => Step::Done(self.finish(now, pending, &snapshot)),
+            Answer::Use(snapshot) => Step::Done(self.finish(now, credentials, pending, &snapshot)),
             Answer::Unknown => refuse(RejectionKind::KeyUnknown.into(), Some(index)),
             Answer::Unavailable(retry_in) => {
                 refuse(Rejection::keys_unavailable(retry_in), Some(index))
@@ -184,12 +201,35 @@ impl Authenticator {
         }
     }
 
+    /// The verdict on a token that was verified before, if it would be the same now. If it would
+    /// not, or may not, the token is forgotten, and verified as if it came for the first time.
+    fn recall(&self, now: Moment, credentials: &[u8]) -> Option<Attempt> {
+        let tokens = self.tokens.as_ref()?;
+        let found = tokens.find(credentials)?;
+        let entry = found.get()?;
+        let at_hand = self.caches.get(entry.server())?.at_hand(now);
+        let snapshot = at_hand.as_ref().and_then(AtHand::snapshot)?;
+        if !entry.holds(now.wall, self.resource_server.leeway(), snapshot) {
+            tokens.remove(credentials);
+            return None;
+        }
+        Some(Attempt {
+            result: Ok(entry.token().clone()),
+            index: Some(entry.server()),
+            key: self.audit.is_on().then(|| Key {
+                kid: entry.kid().map(str::to_owned),
+                snapshot: Arc::clone(snapshot),
+            }),
+            remembered: true,
+        })
+    }
+
     /// A signature or an algorithm that does not fit the key that we hold may mean that the key was
     /// replaced under its id. The cache decides whether that is worth a look.
     fn reconsider(
         &self,
         now: Moment,
-        headers: &HeaderMap,
+        credentials: &[u8],
         cache: &KeyCache,
         generation: u64,
         attempt: Attempt,
@@ -199,7 +239,7 @@ impl Authenticator {
             _ => return Step::Done(attempt),
         };
         // `finish` took the token apart for good; this happens on bad signatures alone.
-        let Ok(pending) = verify::begin(headers, &self.resource_server) else {
+        let Ok(pending) = verify::begin_with(credentials, &self.resource_server) else {
             return Step::Done(attempt);
         };
         let Some(kid) = pending.unverified_kid() else {
@@ -218,12 +258,19 @@ impl Authenticator {
                 failed: Some((generation, rejection)),
                 limit,
             }),
-            Answer::Use(snapshot) => Step::Done(self.finish(now, pending, &snapshot)),
+            Answer::Use(snapshot) => Step::Done(self.finish(now, credentials, pending, &snapshot)),
             Answer::Unknown | Answer::Unavailable(_) => Step::Done(attempt),
         }
     }
 
-    fn finish(&self, now: Moment, pending: Pending<'_>, snapshot: &Arc<Snapshot>) -> Attempt {
+    fn finish(
+        &self,
+        now: Moment,
+        credentials: &[u8],
+        pending: Pending<'_>,
+        snapshot: &Arc<Snapshot>,
+    ) -> Attempt {
+        let (index, _) = pending.authorization_server();
         let key = self.audit.is_on().then(|| Key {
             kid: pending
                 .unverified_kid()
@@ -231,10 +278,15 @@ impl Authenticator {
                 .map(str::to_owned),
             snapshot: Arc::clone(snapshot),
         });
+        let result = pending.verify(now.wall, &snapshot.keys, self.audit.is_on());
+        if let (Ok(verification), Some(tokens)) = (&result, &self.tokens) {
+            tokens.insert(credentials, index, verification, snapshot.generation);
+        }
         Attempt {
-            index: Some(pending.authorization_server().0),
-            result: pending.finish(now.wall, &snapshot.keys),
+            index: Some(index),
+            result: result.map(|verification| verification.token),
             key,
+            remembered: false,
         }
     }
 
@@ -281,6 +333,7 @@ impl Authenticator {
                 }),
                 took: now.monotonic.saturating_sub(arrived.monotonic),
                 waited,
+                remembered: attempt.remembered,
             }));
         }
         verdict

@@ -12,8 +12,8 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    authenticator::{RequestFacts, Verdict, Wait},
-    gate::Gate,
+    authenticator::{Verdict, Wait},
+    gate::{Gate, Witness},
     response::{FromInside, RejectionResponse, answer, answer_again},
 };
 use crate::jwks::Obtained;
@@ -37,8 +37,8 @@ pin_project! {
         Forward {
             #[pin]
             response: F,
-            gate: Gate<R>,
-            facts: Option<Box<RequestFacts>>,
+            respond: R,
+            witness: Option<Box<Witness>>,
         },
         Reject { response: Option<Res> },
         Wait {
@@ -55,13 +55,13 @@ where
 {
     pub(crate) const fn forward(
         response: S::Future,
-        gate: Gate<R>,
-        facts: Option<Box<RequestFacts>>,
+        respond: R,
+        witness: Option<Box<Witness>>,
     ) -> Self {
         let state = State::Forward {
             response,
-            gate,
-            facts,
+            respond,
+            witness,
         };
         Self { state }
     }
@@ -92,15 +92,15 @@ where
             match state.as_mut().project() {
                 Projected::Forward {
                     response,
-                    gate,
-                    facts,
+                    respond,
+                    witness,
                 } => {
                     let mut response = ready!(response.poll(cx))?;
                     if let Some(FromInside(rejection)) = response.extensions_mut().remove() {
-                        if let Some(facts) = facts {
-                            gate.authenticator.record_inner(facts, &rejection);
+                        if let Some(witness) = witness {
+                            witness.record(&rejection);
                         }
-                        response = answer_again(response, &rejection, &gate.respond);
+                        response = answer_again(response, &rejection, respond);
                     }
                     return Poll::Ready(Ok(response));
                 }
@@ -112,7 +112,7 @@ where
                 }
                 Projected::Wait { keys, parked } => {
                     let obtained = ready!(keys.as_mut().poll(cx));
-                    let Some((mut service, request, gate)) = parked.take() else {
+                    let Some((mut service, mut request, gate)) = parked.take() else {
                         return Poll::Pending;
                     };
                     let next = match gate
@@ -120,11 +120,11 @@ where
                         .judge_after(obtained, &request, gate.mode)
                     {
                         Verdict::Admit(token) => {
-                            let (request, facts) = gate.admit(token, request);
+                            let witness = gate.admit(token, &mut request);
                             State::Forward {
                                 response: service.call(request),
-                                gate,
-                                facts,
+                                respond: gate.respond,
+                                witness,
                             }
                         }
                         Verdict::Reject(rejection) => State::Reject {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{Request, header::AUTHORIZATION};
 
 use super::authenticator::{Authenticator, Mode, RequestFacts};
-use crate::access_token::AccessToken;
+use crate::{access_token::AccessToken, rejection::Rejection};
 
 /// Judge, mode and the maker of refusals.
 #[derive(Clone, Debug)]
@@ -20,18 +20,31 @@ impl<R> Gate<R> {
     pub(crate) fn admit<B>(
         &self,
         token: Option<AccessToken>,
-        mut request: Request<B>,
-    ) -> (Request<B>, Option<Box<RequestFacts>>) {
-        let facts = self
-            .authenticator
-            .audit
-            .is_on()
-            .then(|| Box::new(RequestFacts::of(&request, token.as_ref())));
+        request: &mut Request<B>,
+    ) -> Option<Box<Witness>> {
+        let witness = self.authenticator.audit.is_on().then(|| {
+            Box::new(Witness {
+                authenticator: Arc::clone(&self.authenticator),
+                facts: RequestFacts::of(request, token.as_ref()),
+            })
+        });
         AccessToken::into_extensions(token, request.extensions_mut());
         // So that whoever prints the headers further in does not print the token.
         if let Some(authorization) = request.headers_mut().get_mut(AUTHORIZATION) {
             authorization.set_sensitive(true);
         }
-        (request, facts)
+        witness
+    }
+}
+
+/// Tells the audit sinks, if there are any, of a refusal from further in.
+pub(crate) struct Witness {
+    authenticator: Arc<Authenticator>,
+    facts: RequestFacts,
+}
+
+impl Witness {
+    pub(crate) fn record(&self, rejection: &Rejection) {
+        self.authenticator.record_inner(&self.facts, rejection);
     }
 }

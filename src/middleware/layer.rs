@@ -18,6 +18,7 @@ use crate::{
     jwks::{HttpClient, KeyCache, KeyStatus},
     resource_server::ResourceServer,
     time::Clock,
+    token_cache::TokenCache,
 };
 
 /// Lets only requests with a valid access token through, and tells handlers whose it is.
@@ -26,7 +27,8 @@ use crate::{
 /// groups amount to one, the [`Role`](crate::Role). A request that does not is answered with the
 /// status, the challenge and the body that [`RejectionKind`](crate::RejectionKind) lists.
 ///
-/// Clones share the keys. The layer needs a Tokio runtime with I/O and time enabled where the
+/// Clones share the keys and the [verified tokens](crate::TokenCachePolicy) that are remembered; two
+/// layers do not. The layer needs a Tokio runtime with I/O and time enabled where the
 /// service runs; making it needs none, does no I/O and never blocks.
 ///
 /// ```
@@ -116,6 +118,17 @@ impl<R> AuthenticateLayer<R> {
         self.health()
     }
 
+    /// How many verified tokens are remembered, and what room they take; `None` if the
+    /// [token cache](crate::TokenCachePolicy) is off.
+    #[must_use]
+    pub fn remembered_tokens(&self) -> Option<RememberedTokens> {
+        let load = self.authenticator.tokens.as_ref()?.load();
+        Some(RememberedTokens {
+            count: load.entries,
+            bytes: load.bytes,
+        })
+    }
+
     /// Whether the keys of each authorization server are at hand, for a readiness probe.
     ///
     /// Returns at once. Where nobody has asked for keys yet, they are asked for now, so that a
@@ -133,6 +146,17 @@ impl<R> AuthenticateLayer<R> {
             })
             .collect()
     }
+}
+
+/// What the [token cache](crate::TokenCachePolicy) of a layer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RememberedTokens {
+    /// How many tokens.
+    pub count: usize,
+    /// What they take, the room for entries that are not there included; as
+    /// [`max_bytes`](crate::TokenCachePolicy::max_bytes) counts.
+    pub bytes: usize,
 }
 
 /// Whether the keys of one authorization server are at hand.
@@ -217,6 +241,7 @@ impl AuthenticateLayerBuilder {
             .collect();
         AuthenticateLayer {
             authenticator: Arc::new(Authenticator {
+                tokens: TokenCache::new(self.resource_server.token_cache()),
                 resource_server: self.resource_server,
                 caches,
                 clock: self.clock,

@@ -11,7 +11,7 @@ mod response;
 mod service;
 
 pub use future::ResponseFuture;
-pub use layer::{AuthenticateLayer, AuthenticateLayerBuilder, KeyHealth};
+pub use layer::{AuthenticateLayer, AuthenticateLayerBuilder, KeyHealth, RememberedTokens};
 pub use require::{Require, RequireFuture, RequireLayer};
 pub use response::{EmptyRejection, JsonRejection, RejectionResponse};
 pub use service::Authenticate;

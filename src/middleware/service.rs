@@ -52,12 +52,12 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let gate = &self.gate;
         match gate.authenticator.judge(&request, gate.mode) {
             Verdict::Admit(token) => {
-                let (request, facts) = gate.admit(token, request);
-                ResponseFuture::forward(self.inner.call(request), gate.clone(), facts)
+                let witness = gate.admit(token, &mut request);
+                ResponseFuture::forward(self.inner.call(request), gate.respond.clone(), witness)
             }
             Verdict::Reject(rejection) => ResponseFuture::reject(answer(&rejection, &gate.respond)),
             Verdict::Wait(wait) => {

@@ -12,7 +12,7 @@ use aws_lc_rs::{
         RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
     },
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64_simd::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::algorithm::Algorithm;
@@ -60,7 +60,7 @@ impl SigningKey {
     fn new(algorithm: Algorithm, pair: Pair) -> Self {
         let random: [u8; 24] = std::array::from_fn(|_| fastrand::u8(..));
         Self {
-            kid: URL_SAFE_NO_PAD.encode(random),
+            kid: URL_SAFE_NO_PAD.encode_to_string(random),
             algorithm,
             pair: Arc::new(pair),
         }
@@ -176,7 +176,7 @@ impl SigningKey {
 }
 
 fn encode(bytes: impl AsRef<[u8]>) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
+    URL_SAFE_NO_PAD.encode_to_string(bytes)
 }
 
 impl fmt::Debug for SigningKey {

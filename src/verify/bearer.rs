@@ -4,39 +4,40 @@ use http::{HeaderMap, header::AUTHORIZATION};
 
 use crate::rejection::RejectionKind;
 
-/// The bearer token of a request. No other place than the `Authorization` header is looked at.
-pub(crate) fn bearer_token(headers: &HeaderMap) -> Result<&str, RejectionKind> {
+/// What follows the scheme `Bearer`. No other place than the `Authorization` header is looked at.
+///
+/// That it is one token is left to be [checked](is_token68) where it does not parse as one: what
+/// parses is.
+pub(crate) fn bearer_token(headers: &HeaderMap) -> Result<&[u8], RejectionKind> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(RejectionKind::TokenMissing)?;
     if values.next().is_some() {
         return Err(RejectionKind::RequestMalformed);
     }
-    let text = value
-        .to_str()
-        .map_err(|_| RejectionKind::RequestMalformed)?;
-    let end_of_scheme = text.bytes().take_while(|b| is_tchar(*b)).count();
-    let (scheme, rest) = text.split_at(end_of_scheme);
-    if scheme.is_empty() || !(rest.is_empty() || rest.starts_with(' ')) {
+    let bytes = value.as_bytes();
+    let end_of_scheme = bytes.iter().take_while(|b| is_tchar(**b)).count();
+    let (scheme, rest) = bytes.split_at(end_of_scheme);
+    if scheme.is_empty() || !(rest.is_empty() || rest.starts_with(b" ")) {
         return Err(RejectionKind::RequestMalformed);
     }
-    if !scheme.eq_ignore_ascii_case("Bearer") {
-        return Err(RejectionKind::TokenMissing);
+    if !scheme.eq_ignore_ascii_case(b"Bearer") {
+        return Err(match value.to_str() {
+            Ok(_) => RejectionKind::TokenMissing,
+            Err(_) => RejectionKind::RequestMalformed,
+        });
     }
-    let token = rest.trim_start_matches(' ');
-    if is_token68(token) {
-        Ok(token)
-    } else {
-        Err(RejectionKind::RequestMalformed)
-    }
+    let spaces = rest.iter().take_while(|b| **b == b' ').count();
+    Ok(&rest[spaces..])
 }
 
 /// `token68 = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="` (RFC 9110 §11.2).
-fn is_token68(text: &str) -> bool {
-    let unpadded = text.trim_end_matches('=');
+pub(crate) fn is_token68(bytes: &[u8]) -> bool {
+    let padding = bytes.iter().rev().take_while(|b| **b == b'=').count();
+    let unpadded = &bytes[..bytes.len() - padding];
     !unpadded.is_empty()
         && unpadded
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b))
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(b))
 }
 
 /// `tchar` (RFC 9110 §5.6.2), of which a scheme is made.
@@ -55,7 +56,11 @@ mod tests {
         for value in values {
             headers.append(AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
         }
-        bearer_token(&headers).map(str::to_owned)
+        let token = bearer_token(&headers)?;
+        if !is_token68(token) {
+            return Err(RejectionKind::RequestMalformed);
+        }
+        Ok(String::from_utf8(token.to_vec()).unwrap())
     }
 
     #[test]

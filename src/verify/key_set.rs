@@ -1,8 +1,8 @@
 //! A JWK Set (RFC 7517 §5) made ready to verify with: each key parsed once, when the set arrives.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64_simd::URL_SAFE_NO_PAD;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
@@ -22,7 +22,7 @@ use crate::{algorithm::Algorithm, authorization_server::AuthorizationServer};
 #[derive(Default)]
 pub struct KeySet {
     /// Sorted, so that the keys of one `kid` stand together.
-    keys: Vec<VerificationKey>,
+    keys: Vec<Arc<VerificationKey>>,
     len: usize,
     left_out: usize,
 }
@@ -38,7 +38,7 @@ pub(crate) struct VerificationKey {
 
 /// What a token's `kid` and algorithm lead to.
 pub(crate) enum Selection<'k> {
-    Key(&'k VerificationKey),
+    Key(&'k Arc<VerificationKey>),
     /// No key of this id; or, without an id, no key that fits.
     None,
     /// There are keys of this id, none of them for this algorithm.
@@ -86,7 +86,7 @@ impl KeySet {
             let held = set.keys.len();
             for key in keys {
                 if !set.keys.iter().any(|k| k.identity() == key.identity()) {
-                    set.keys.push(key);
+                    set.keys.push(Arc::new(key));
                 }
             }
             set.len += usize::from(set.keys.len() > held);
@@ -142,22 +142,31 @@ impl KeySet {
         }
     }
 
+    /// Whether a token that `key` verified, and that names its key or not, would be verified by the
+    /// same key now.
+    pub(crate) fn still_selects(&self, key: &VerificationKey, names_key: bool) -> bool {
+        let kid = key.kid.as_deref().filter(|_| names_key);
+        matches!(
+            self.select(kid, key.algorithm),
+            Selection::Key(selected) if selected.identity() == key.identity()
+        )
+    }
+
     /// Whether both sets verify the same tokens.
     pub(crate) fn same_keys(&self, other: &Self) -> bool {
         self.keys
             .iter()
-            .map(VerificationKey::identity)
-            .eq(other.keys.iter().map(VerificationKey::identity))
+            .map(|key| key.identity())
+            .eq(other.keys.iter().map(|key| key.identity()))
     }
 
     /// Whether this id stands for the same key in both.
     pub(crate) fn same_key(&self, other: &Self, kid: &str) -> bool {
         let (ours, theirs) = (self.of_kid(kid), other.of_kid(kid));
-        (ours.iter().map(VerificationKey::identity))
-            .eq(theirs.iter().map(VerificationKey::identity))
+        (ours.iter().map(|key| key.identity())).eq(theirs.iter().map(|key| key.identity()))
     }
 
-    fn of_kid(&self, kid: &str) -> &[VerificationKey] {
+    fn of_kid(&self, kid: &str) -> &[Arc<VerificationKey>] {
         let from = self
             .keys
             .partition_point(|key| key.kid.as_deref() < Some(kid));
@@ -176,6 +185,10 @@ impl std::fmt::Debug for KeySet {
 }
 
 impl VerificationKey {
+    pub(crate) fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         self.verifier.verify(message, signature)
     }
@@ -275,7 +288,7 @@ fn usable_keys(jwk: &RawValue, algorithms: &[Algorithm]) -> Vec<VerificationKey>
     let number = |member: &Option<String>| {
         member
             .as_ref()
-            .and_then(|text| URL_SAFE_NO_PAD.decode(text).ok())
+            .and_then(|text| URL_SAFE_NO_PAD.decode_to_vec(text).ok())
             .unwrap_or_default()
     };
     let (n, e, x, y) = (

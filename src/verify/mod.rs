@@ -46,8 +46,12 @@ mod key_set;
 mod parse;
 mod signature;
 
+pub(crate) use bearer::bearer_token;
+pub(crate) use claims::judge_times;
+pub(crate) use key_set::VerificationKey;
 pub use key_set::{InvalidKeySet, KeySet};
 
+use bearer::is_token68;
 use key_set::Selection;
 use parse::UnverifiedToken;
 
@@ -64,24 +68,37 @@ pub fn begin<'r>(
     headers: &'r HeaderMap,
     resource_server: &'r ResourceServer,
 ) -> Result<Pending<'r>, Rejection> {
-    let token = UnverifiedToken::parse(bearer::bearer_token(headers)?)?;
-    let iss = token.claims.string("iss").map_err(RejectionKind::from)?;
-    let (index, issuer, server) = iss
+    begin_with(bearer_token(headers)?, resource_server)
+}
+
+/// [`begin`], with what follows the scheme.
+pub(crate) fn begin_with<'r>(
+    credentials: &'r [u8],
+    resource_server: &'r ResourceServer,
+) -> Result<Pending<'r>, Rejection> {
+    let token = UnverifiedToken::parse(credentials).map_err(|kind| {
+        if is_token68(credentials) {
+            kind
+        } else {
+            RejectionKind::RequestMalformed
+        }
+    })?;
+    let claims = token.claims();
+    let iss = claims.string("iss").map_err(RejectionKind::from)?;
+    let (index, server) = iss
         .and_then(|iss| resource_server.route(&iss))
         .ok_or(RejectionKind::IssuerUnknown)?;
     let algorithm = token
         .algorithm
         .filter(|algorithm| server.algorithms.contains(algorithm))
         .ok_or(RejectionKind::AlgorithmRejected)?;
-    if claims::is_other_kind(&token.claims, server) || (server.at_jwt_required && !token.is_at_jwt)
-    {
+    if claims::is_other_kind(claims, server) || (server.at_jwt_required && !token.is_at_jwt) {
         return Err(RejectionKind::TokenTypeRejected.into());
     }
     Ok(Pending {
         token,
         algorithm,
         index,
-        issuer,
         server,
         resource_server,
     })
@@ -93,7 +110,6 @@ pub struct Pending<'r> {
     token: UnverifiedToken<'r>,
     algorithm: Algorithm,
     index: usize,
-    issuer: &'r Arc<str>,
     server: &'r AuthorizationServer,
     resource_server: &'r ResourceServer,
 }
@@ -115,10 +131,12 @@ impl<'r> Pending<'r> {
         self.token.kid.as_deref()
     }
 
-    /// The second half of a verdict: key, signature, claims.
+    /// The second half of a verdict: key, claims, signature.
     ///
-    /// In order: exactly one key that fits; the signature; the types of all claims that are
-    /// looked at; no sender constraint; audience; client; `exp`, `nbf` and `iat` against `now`.
+    /// In order: exactly one key that fits; no sender constraint; audience; client; `exp`, `nbf`
+    /// and `iat` against `now`; the signature; the types of all claims that are looked at. A token
+    /// that is refused for its claims is refused without a look at its signature, so such a refusal
+    /// does not say who made it.
     ///
     /// It does *not* check revocation, or scopes and roles: that is for the route, see
     /// [`AccessToken::require_scope`] and [`AccessToken::require_role`].
@@ -127,29 +145,65 @@ impl<'r> Pending<'r> {
     ///
     /// The [`Rejection`] of the first step that fails.
     pub fn finish(self, now: UnixTime, keys: &KeySet) -> Result<AccessToken, Rejection> {
+        self.verify(now, keys, false)
+            .map(|verification| verification.token)
+    }
+
+    /// [`finish`](Self::finish), with the key that verified the token. With `name_refused`, the
+    /// signature of a token that is refused for its claims is checked as well, to tell in the
+    /// rejection whose it was; which rejection it is does not depend on that.
+    pub(crate) fn verify(
+        self,
+        now: UnixTime,
+        keys: &KeySet,
+        name_refused: bool,
+    ) -> Result<Verification, Rejection> {
         let key = match keys.select(self.unverified_kid(), self.algorithm) {
             Selection::Key(key) => key,
             Selection::None => return Err(RejectionKind::KeyUnknown.into()),
             Selection::OtherAlgorithm => return Err(RejectionKind::AlgorithmRejected.into()),
             Selection::Ambiguous => return Err(RejectionKind::KeyAmbiguous.into()),
         };
-        if !key.verify(self.token.signing_input.as_bytes(), &self.token.signature) {
+        let token = self.token;
+        let is_signed = || key.verify(token.signing_input, &token.signature);
+        let leeway = self.resource_server.leeway();
+        let times = match claims::judge(now, leeway, self.server, token.claims()) {
+            Ok(times) => times,
+            Err(kind) => {
+                let rejection = Rejection::from(kind);
+                return Err(match token.claims().string("sub") {
+                    Ok(Some(subject)) if name_refused && is_signed() => {
+                        rejection.with_subject(&subject)
+                    }
+                    _ => rejection,
+                });
+            }
+        };
+        if !is_signed() {
             return Err(RejectionKind::SignatureInvalid.into());
         }
-        claims::validate(
-            now,
-            self.resource_server.leeway(),
-            self.issuer,
-            self.server,
-            self.token.claims,
-        )
+        let verified = claims::read(self.server, times, token.payload, &token.members)
+            .map_err(|_| RejectionKind::ClaimInvalid)?;
+        Ok(Verification {
+            token: AccessToken::new(verified),
+            key: Arc::clone(key),
+            names_key: token.kid.is_some(),
+        })
     }
+}
+
+/// A verified token, and what it was verified with.
+pub(crate) struct Verification {
+    pub(crate) token: AccessToken,
+    pub(crate) key: Arc<VerificationKey>,
+    /// Whether the token names its key, rather than leaving it to be the only one that fits.
+    pub(crate) names_key: bool,
 }
 
 impl fmt::Debug for Pending<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pending")
-            .field("issuer", &self.issuer)
+            .field("issuer", &self.server.issuer)
             .field("algorithm", &self.algorithm)
             .finish_non_exhaustive()
     }

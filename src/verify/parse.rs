@@ -1,8 +1,12 @@
 //! A compact JWS taken apart (RFC 7515 §7.1): bounded, strict, and believed in nothing.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use std::borrow::Cow;
 
-use super::json::{Malformed, Object};
+use base64_simd::{AsOut, URL_SAFE_NO_PAD};
+use memchr::{memchr, memchr_iter};
+use smallvec::{Array, SmallVec};
+
+use super::json::{Malformed, Members, Object};
 use crate::{algorithm::Algorithm, rejection::RejectionKind};
 
 /// Larger tokens are refused unread. Okta's have about 1 KiB.
@@ -12,14 +16,18 @@ const MAX_TOKEN_BYTES: usize = 16 * 1_024;
 /// look for the key that it claims to be signed with.
 pub(crate) struct UnverifiedToken<'a> {
     /// Header and payload as they were sent, which is what was signed.
-    pub(crate) signing_input: &'a str,
-    pub(crate) signature: Vec<u8>,
+    pub(crate) signing_input: &'a [u8],
+    pub(crate) signature: Signature,
     /// `None` for whatever is not an asymmetric algorithm that we know.
     pub(crate) algorithm: Option<Algorithm>,
     pub(crate) kid: Option<String>,
     pub(crate) is_at_jwt: bool,
-    pub(crate) claims: Object,
+    pub(crate) payload: String,
+    pub(crate) members: Members,
 }
+
+/// Large enough for RSA with 4096 bits without an allocation.
+type Signature = SmallVec<[u8; 512]>;
 
 impl From<Malformed> for RejectionKind {
     fn from(_: Malformed) -> Self {
@@ -28,31 +36,36 @@ impl From<Malformed> for RejectionKind {
 }
 
 impl<'a> UnverifiedToken<'a> {
-    pub(crate) fn parse(token: &'a str) -> Result<Self, RejectionKind> {
+    pub(crate) fn parse(token: &'a [u8]) -> Result<Self, RejectionKind> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(RejectionKind::TokenMalformed);
         }
-        let mut parts = token.split('.');
-        let (Some(header), Some(payload), Some(signature)) =
-            (parts.next(), parts.next(), parts.next())
-        else {
-            return Err(RejectionKind::TokenMalformed);
-        };
-        match parts.count() {
-            0 => {}
+        Self::parse_parts(token).map_err(|kind| {
             // Five parts are a JWE (RFC 7516 §7.1), which is nothing we could read.
-            2 => return Err(RejectionKind::TokenTypeRejected),
-            _ => return Err(RejectionKind::TokenMalformed),
-        }
+            if memchr_iter(b'.', token).count() == 4 {
+                RejectionKind::TokenTypeRejected
+            } else {
+                kind
+            }
+        })
+    }
+
+    fn parse_parts(token: &'a [u8]) -> Result<Self, RejectionKind> {
+        let (header, rest) = split_at_dot(token)?;
+        // A further dot in the last part is nothing that decodes.
+        let (payload, signature) = split_at_dot(rest)?;
         let signing_input = &token[..header.len() + 1 + payload.len()];
 
-        let header = Object::parse(decode_text(header)?)?;
+        let header: SmallVec<[u8; 256]> = decode(header)?;
+        let header = std::str::from_utf8(&header).map_err(|_| RejectionKind::TokenMalformed)?;
+        let members = Members::of(header)?;
+        let header = Object::new(header, &members);
         let algorithm = header
             .string("alg")?
             .ok_or(RejectionKind::TokenMalformed)?
             .parse()
             .ok();
-        let kid = header.owned_string("kid")?;
+        let kid = header.string("kid")?.map(Cow::into_owned);
         // RFC 7515 §4.1.11: extensions that are critical and not understood; we understand none.
         // RFC 7797 §7: a JWT's payload is always encoded.
         if header.has("crit") || header.has("b64") {
@@ -66,17 +79,31 @@ impl<'a> UnverifiedToken<'a> {
                 None => return Err(RejectionKind::TokenTypeRejected),
             },
         };
-        let claims = Object::parse(decode_text(payload)?)?;
-        let signature = decode(signature)?;
+        let payload = URL_SAFE_NO_PAD
+            .decode_to_vec(payload)
+            .ok()
+            .and_then(|payload| String::from_utf8(payload).ok())
+            .ok_or(RejectionKind::TokenMalformed)?;
+        let members = Members::of(&payload)?;
         Ok(Self {
             signing_input,
-            signature,
+            signature: decode(signature)?,
             algorithm,
             kid,
             is_at_jwt,
-            claims,
+            payload,
+            members,
         })
     }
+
+    pub(crate) const fn claims(&self) -> Object<'_> {
+        Object::new(self.payload.as_str(), &self.members)
+    }
+}
+
+fn split_at_dot(text: &[u8]) -> Result<(&[u8], &[u8]), RejectionKind> {
+    let dot = memchr(b'.', text).ok_or(RejectionKind::TokenMalformed)?;
+    Ok((&text[..dot], &text[dot + 1..]))
 }
 
 enum AcceptedType {
@@ -87,35 +114,42 @@ enum AcceptedType {
 /// Explicit types are believed (RFC 8725 §3.11): whatever calls itself something else is something
 /// else. `application/` may be left out (RFC 7515 §4.1.9).
 fn media_type(typ: &str) -> Option<AcceptedType> {
-    let lower = typ.to_ascii_lowercase();
-    match lower.strip_prefix("application/").unwrap_or(&lower) {
-        "jwt" => Some(AcceptedType::Jwt),
-        "at+jwt" => Some(AcceptedType::AtJwt),
-        _ => None,
+    const PREFIX: &str = "application/";
+    let subtype = match typ.split_at_checked(PREFIX.len()) {
+        Some((prefix, subtype)) if prefix.eq_ignore_ascii_case(PREFIX) => subtype,
+        _ => typ,
+    };
+    if subtype.eq_ignore_ascii_case("jwt") {
+        Some(AcceptedType::Jwt)
+    } else if subtype.eq_ignore_ascii_case("at+jwt") {
+        Some(AcceptedType::AtJwt)
+    } else {
+        None
     }
 }
 
 /// base64url without padding, in its one canonical form (RFC 7515 §2).
-fn decode(part: &str) -> Result<Vec<u8>, RejectionKind> {
-    URL_SAFE_NO_PAD
-        .decode(part)
-        .map_err(|_| RejectionKind::TokenMalformed)
-}
-
-fn decode_text(part: &str) -> Result<String, RejectionKind> {
-    String::from_utf8(decode(part)?).map_err(|_| RejectionKind::TokenMalformed)
+fn decode<A: Array<Item = u8>>(part: &[u8]) -> Result<SmallVec<A>, RejectionKind> {
+    let mut bytes = SmallVec::from_elem(0, part.len() / 4 * 3 + 3);
+    let decoded = URL_SAFE_NO_PAD.decode(part, bytes.as_mut_slice().as_out());
+    let length = decoded.map_err(|_| RejectionKind::TokenMalformed)?.len();
+    bytes.truncate(length);
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine as _, engine::general_purpose};
+    use proptest::prelude::*;
+
     use super::*;
 
     fn encode(bytes: impl AsRef<[u8]>) -> String {
-        URL_SAFE_NO_PAD.encode(bytes)
+        general_purpose::URL_SAFE_NO_PAD.encode(bytes)
     }
 
     fn kind(token: &str) -> Option<RejectionKind> {
-        UnverifiedToken::parse(token).err()
+        UnverifiedToken::parse(token.as_bytes()).err()
     }
 
     fn with_header(header: &str) -> String {
@@ -241,7 +275,8 @@ mod tests {
             "none", "NONE", "HS256", "rs256", "RS256 ", "ESP256", "RSA-OAEP",
         ] {
             let token = with_header(&format!(r#"{{"alg":"{name}"}}"#));
-            let parsed = UnverifiedToken::parse(&token).unwrap_or_else(|_| panic!("{name}"));
+            let parsed =
+                UnverifiedToken::parse(token.as_bytes()).unwrap_or_else(|_| panic!("{name}"));
             assert_eq!(parsed.algorithm, None, "{name}");
         }
     }
@@ -251,5 +286,20 @@ mod tests {
         let padding = "x".repeat(MAX_TOKEN_BYTES);
         let token = with_header(&format!(r#"{{"alg":"RS256","x":"{padding}"}}"#));
         assert_eq!(kind(&token), Some(RejectionKind::TokenMalformed));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// Another decoder has the same opinion of every text.
+        #[test]
+        fn another_base64_decoder_agrees(
+            text in prop_oneof!["[A-Za-z0-9_-]{0,90}", "[A-Za-z0-9_-]{0,90}[-_A-Za-z0-9+/=. é]{0,3}"],
+        ) {
+            let ours = decode::<[u8; 64]>(text.as_bytes()).ok().map(|bytes| bytes.to_vec());
+            let theirs = general_purpose::URL_SAFE_NO_PAD.decode(&text).ok();
+            prop_assert_eq!(&ours, &theirs);
+            prop_assert_eq!(URL_SAFE_NO_PAD.decode_to_vec(&text).ok(), theirs);
+        }
     }
 }

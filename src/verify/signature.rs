@@ -112,7 +112,7 @@ mod backend {
 
 #[cfg(all(feature = "rust_crypto", not(feature = "aws_lc_rs")))]
 mod backend {
-    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use base64_simd::URL_SAFE_NO_PAD;
     use jsonwebtoken::{Algorithm as Alg, DecodingKey, crypto::rust_crypto::DEFAULT_PROVIDER};
 
     use super::{Algorithm, PublicKey};
@@ -120,7 +120,7 @@ mod backend {
     pub(super) struct Key(Alg, DecodingKey);
 
     pub(super) fn key(algorithm: Algorithm, key: PublicKey<'_>) -> Option<Key> {
-        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode_to_string(bytes);
         let (algorithm, key) = match (algorithm, key) {
             // The `rsa` crate takes no larger keys.
             (algorithm, PublicKey::Rsa { n, e }) if n.len() <= 512 => (
