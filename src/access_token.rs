@@ -69,6 +69,15 @@ impl Span {
         })
     }
 
+    /// For ends that are known to fit.
+    #[inline]
+    pub(crate) const fn truncated(start: usize, end: usize) -> Self {
+        Self {
+            start: start as u16,
+            end: end as u16,
+        }
+    }
+
     pub(crate) fn start(self) -> usize {
         self.start.into()
     }
@@ -112,10 +121,6 @@ pub(crate) struct Anonymous;
 impl AccessToken {
     pub(crate) fn new(verified: Verified) -> Self {
         Self(Arc::new(verified))
-    }
-
-    pub(crate) fn payload(&self) -> &str {
-        self.0.payload()
     }
 
     pub(crate) fn times(&self) -> &Times {

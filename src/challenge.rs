@@ -6,20 +6,40 @@
 
 use http::HeaderValue;
 
-/// A challenge without an error: nothing was wrong, something is missing.
-pub(crate) const BARE: HeaderValue = HeaderValue::from_static("Bearer");
+/// The challenge of a row of the table of rejections, made at compile time.
+macro_rules! challenge {
+    (NONE, $description:literal) => {
+        None
+    };
+    // RFC 6750 §3.1: a request without authentication information gets no error code, and the RFC
+    // has no code for a refusal that another scope would not cure.
+    (BARE, $description:literal) => {
+        Some(const { http::HeaderValue::from_static("Bearer") })
+    };
+    (INVALID_REQUEST, $description:literal) => {
+        $crate::challenge::challenge!(@ "invalid_request", $description)
+    };
+    (INVALID_TOKEN, $description:literal) => {
+        $crate::challenge::challenge!(@ "invalid_token", $description)
+    };
+    (INSUFFICIENT_SCOPE, $description:literal) => {
+        $crate::challenge::challenge!(@ "insufficient_scope", $description)
+    };
+    (@ $error:literal, $description:literal) => {
+        Some(const {
+            http::HeaderValue::from_static(concat!(
+                r#"Bearer error=""#, $error, r#"", error_description=""#, $description, r#"""#
+            ))
+        })
+    };
+}
 
-/// A challenge that says what was wrong. `None` if the texts cannot be in a header.
-pub(crate) fn with_error(
-    error: &str,
-    description: &str,
-    scope: Option<&str>,
-) -> Option<HeaderValue> {
-    let mut text = format!(r#"Bearer error="{error}", error_description="{description}""#);
-    if let Some(scope) = scope {
-        text.push_str(&format!(r#", scope="{scope}""#));
-    }
-    HeaderValue::try_from(text).ok()
+pub(crate) use challenge;
+
+/// A challenge that also says which scope is needed. `None` if the scope cannot be in a header.
+pub(crate) fn with_scope(challenge: &HeaderValue, scope: &str) -> Option<HeaderValue> {
+    let text = challenge.to_str().ok()?;
+    HeaderValue::try_from(format!(r#"{text}, scope="{scope}""#)).ok()
 }
 
 #[cfg(test)]
@@ -28,14 +48,21 @@ mod tests {
 
     #[test]
     fn parameters_are_quoted_and_separated_by_commas() {
+        let none: Option<HeaderValue> = challenge!(NONE, "x");
+        assert_eq!(none, None);
+        let bare: Option<HeaderValue> = challenge!(BARE, "x");
+        assert_eq!(bare.unwrap(), "Bearer");
+        let expired: Option<HeaderValue> = challenge!(INVALID_TOKEN, "the token has expired");
         assert_eq!(
-            with_error("invalid_token", "the token has expired", None).unwrap(),
+            expired.unwrap(),
             r#"Bearer error="invalid_token", error_description="the token has expired""#
         );
+        let scope: Option<HeaderValue> = challenge!(INSUFFICIENT_SCOPE, "more is needed");
+        let scope = scope.unwrap();
         assert_eq!(
-            with_error("insufficient_scope", "more is needed", Some("a:b c")).unwrap(),
+            with_scope(&scope, "a:b c").unwrap(),
             r#"Bearer error="insufficient_scope", error_description="more is needed", scope="a:b c""#
         );
-        assert_eq!(with_error("x", "a\nb", None), None);
+        assert_eq!(with_scope(&scope, "a\nb"), None);
     }
 }

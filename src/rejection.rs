@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderValue, StatusCode};
 
-use crate::challenge;
+use crate::challenge::challenge;
 
 /// Why a request was refused.
 ///
@@ -41,7 +41,7 @@ impl Rejection {
     pub fn challenge(&self) -> Option<HeaderValue> {
         match &self.challenge {
             Some(challenge) => Some(challenge.clone()),
-            None => self.kind.challenge(None),
+            None => self.kind.challenge(),
         }
     }
 
@@ -105,8 +105,6 @@ impl std::error::Error for Rejection {}
 /// What the wire shows of a rejection.
 pub(crate) struct Wire {
     pub(crate) status: StatusCode,
-    /// The RFC 6750 error code; empty for a challenge without one, `None` for no challenge.
-    pub(crate) challenge: Option<&'static str>,
     pub(crate) grpc: u8,
     pub(crate) code: &'static str,
     pub(crate) description: &'static str,
@@ -118,7 +116,7 @@ pub(crate) struct Wire {
 macro_rules! rejection_kinds {
     ($(
         $(#[$doc:meta])*
-        $kind:ident: $status:ident, $challenge:expr, grpc $grpc:literal, $step:ident,
+        $kind:ident: $status:ident, $challenge:ident, grpc $grpc:literal, $step:ident,
             $code:literal, $description:literal;
     )*) => {
         /// Which check refused a request.
@@ -147,7 +145,6 @@ macro_rules! rejection_kinds {
                 match self {
                     $(Self::$kind => Wire {
                         status: StatusCode::$status,
-                        challenge: $challenge,
                         grpc: $grpc,
                         code: $code,
                         description: $description,
@@ -155,6 +152,13 @@ macro_rules! rejection_kinds {
                             r#"{"code":""#, $code, r#"","message":""#, $description, r#""}"#
                         ),
                     },)*
+                }
+            }
+
+            /// The value of `WWW-Authenticate`, where one belongs to the answer.
+            pub(crate) fn challenge(self) -> Option<HeaderValue> {
+                match self {
+                    $(Self::$kind => challenge!($challenge, $description),)*
                 }
             }
 
@@ -168,13 +172,6 @@ macro_rules! rejection_kinds {
         }
     };
 }
-
-/// RFC 6750 §3.1: a request without authentication information gets no error code, and the RFC
-/// has no code for a refusal that another scope would not cure.
-const BARE: Option<&str> = Some("");
-const INVALID_REQUEST: Option<&str> = Some("invalid_request");
-const INVALID_TOKEN: Option<&str> = Some("invalid_token");
-const INSUFFICIENT_SCOPE: Option<&str> = Some("insufficient_scope");
 
 rejection_kinds! {
     /// There is no bearer token: no `Authorization` header, or one of another scheme.
@@ -206,7 +203,7 @@ rejection_kinds! {
     KeyAmbiguous: UNAUTHORIZED, INVALID_TOKEN, grpc 16, Key,
         "KEY_AMBIGUOUS", "the token does not say which key signed it";
     /// The keys cannot be had at the moment, so nothing can be said of the token.
-    KeysUnavailable: SERVICE_UNAVAILABLE, None, grpc 14, Key,
+    KeysUnavailable: SERVICE_UNAVAILABLE, NONE, grpc 14, Key,
         "KEYS_UNAVAILABLE", "tokens cannot be verified at the moment";
     /// The signature does not fit the key that is held. So it is during an outage, too, though the
     /// key may have been replaced under its id meanwhile: else every forgery would be a 503.
@@ -238,7 +235,7 @@ rejection_kinds! {
         "ROLE_INSUFFICIENT", "the token's role is not sufficient here";
     /// A requirement or an extractor found no `AuthenticateLayer` outside it: the operator's
     /// mistake, answered so that nobody gets in.
-    LayerMissing: INTERNAL_SERVER_ERROR, None, grpc 13, Authorize,
+    LayerMissing: INTERNAL_SERVER_ERROR, NONE, grpc 13, Authorize,
         "LAYER_MISSING", "this route asks for a token, but no AuthenticateLayer is outside it";
 }
 
@@ -259,15 +256,6 @@ impl RejectionKind {
     #[must_use]
     pub const fn grpc_code(self) -> u8 {
         self.wire().grpc
-    }
-
-    /// The value of `WWW-Authenticate`, where one belongs to the answer.
-    pub(crate) fn challenge(self, scope: Option<&str>) -> Option<HeaderValue> {
-        let wire = self.wire();
-        match wire.challenge? {
-            "" => Some(challenge::BARE),
-            error => challenge::with_error(error, wire.description, scope),
-        }
     }
 
     /// Whether a token refused for this could pass under another key of the same id.
@@ -338,9 +326,8 @@ mod tests {
         for kind in RejectionKind::ALL {
             let wire = kind.wire();
             assert!(is_quotable(wire.description), "{kind:?}");
-            assert!(wire.challenge.is_none_or(is_quotable), "{kind:?}");
             let is_callers = matches!(wire.status.as_u16(), 400 | 401 | 403);
-            assert_eq!(kind.challenge(None).is_some(), is_callers, "{kind:?}");
+            assert_eq!(kind.challenge().is_some(), is_callers, "{kind:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-use crate::{error::ConfigError, rejection::RejectionKind};
+use crate::{challenge::with_scope, error::ConfigError, rejection::RejectionKind};
 
 /// A requirement on a token's scope: all of some scope tokens, or any of them.
 ///
@@ -66,7 +66,8 @@ impl ScopeRequirement {
         }
         let scope = tokens.join(" ");
         let challenge = RejectionKind::ScopeInsufficient
-            .challenge(Some(&scope))
+            .challenge()
+            .and_then(|challenge| with_scope(&challenge, &scope))
             .ok_or(ConfigError::InvalidScope { found: scope })?;
         Ok(Self {
             tokens,

@@ -9,8 +9,8 @@ use crate::error::ConfigError;
 /// forgotten with the key that verified it.
 ///
 /// The room for the entries themselves, 17 bytes each, is taken when the layer is made. The rest is
-/// taken as tokens come: what the verified token holds anyway, the token's header and signature as
-/// they were sent, and 64 bytes. Tokens that are not asked for make room for others.
+/// taken as tokens come: what the verified token holds anyway, the token as it was sent, and 64 bytes.
+/// Tokens that are not asked for make room for others.
 ///
 /// ```
 /// use portcullis::{AuthorizationServer, ResourceServer, TokenCachePolicy};
@@ -24,9 +24,9 @@ use crate::error::ConfigError;
 ///
 /// # Security
 ///
-/// Claims and signatures of remembered tokens are in memory for as long as they are remembered.
-/// Signatures are overwritten when they are dropped. Switch it off with
-/// [`off`](Self::off) if no token may be in memory longer than its request.
+/// Tokens are in memory for as long as they are remembered, and overwritten when they are forgotten;
+/// claims are not overwritten. Switch it [off](Self::off) if no token may be in memory longer than
+/// its request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenCachePolicy {
     pub(crate) max_entries: usize,

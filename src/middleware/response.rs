@@ -50,9 +50,10 @@ pub struct JsonRejection;
 impl<B: From<&'static str>> RejectionResponse<B> for JsonRejection {
     fn response(&self, rejection: &Rejection, head: Response<()>) -> Response<B> {
         let mut response = head.map(|()| B::from(rejection.kind().wire().body));
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(
+            CONTENT_TYPE,
+            const { HeaderValue::from_static("application/json") },
+        );
         response
     }
 }

@@ -15,7 +15,6 @@
 use std::{
     fmt,
     hash::{BuildHasher, RandomState},
-    mem::MaybeUninit,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -29,7 +28,6 @@ mod table;
 
 pub(crate) use table::{Found, Load};
 
-use base64_simd::{Out, URL_SAFE_NO_PAD};
 use table::Table;
 
 use crate::{
@@ -42,19 +40,17 @@ use crate::{
 
 pub(crate) struct TokenCache {
     table: Table<Entry>,
-    seed: RandomState,
+    seed: [u64; 2],
 }
 
 /// A verified token.
 pub(crate) struct Entry {
-    /// The token as it was sent, without its payload: that is what the verified token has anyway,
-    /// and base64url in the form that is accepted can be had back from it.
-    frame: Box<[u8]>,
-    header: u16,
-    names_key: bool,
-    server: u32,
+    /// As it was sent.
+    sent: Box<[u8]>,
     token: AccessToken,
     key: Arc<VerificationKey>,
+    names_key: bool,
+    server: u32,
     /// Of the keys under which it was last found to hold.
     generation: AtomicU64,
 }
@@ -68,13 +64,14 @@ impl TokenCache {
     pub(crate) fn new(policy: &TokenCachePolicy) -> Option<Self> {
         policy.is_on().then(|| Self {
             table: Table::new(policy.max_entries, policy.max_bytes, MIN_BYTES),
-            seed: RandomState::new(),
+            seed: [0, 1].map(|n: u64| RandomState::new().hash_one(n)),
         })
     }
 
     /// What is known of a token. Whether it still [holds](Entry::holds) is to be asked.
     pub(crate) fn find(&self, sent: &[u8]) -> Option<Found<Entry>> {
-        self.table.find(self.hash(sent)?, |entry| entry.is(sent))
+        self.table
+            .find(self.hash(sent)?, |entry| *entry.sent == *sent)
     }
 
     /// Remembers a token that was just verified with keys of this generation.
@@ -92,13 +89,13 @@ impl TokenCache {
             return;
         };
         let bytes = entry.bytes();
-        let is_it = |entry: &Entry| entry.is(sent);
+        let is_it = |entry: &Entry| *entry.sent == *sent;
         self.table.insert(hash, Arc::new(entry), bytes, is_it);
     }
 
     pub(crate) fn remove(&self, sent: &[u8]) {
         if let Some(hash) = self.hash(sent) {
-            self.table.remove(hash, |entry| entry.is(sent));
+            self.table.remove(hash, |entry| *entry.sent == *sent);
         }
     }
 
@@ -106,9 +103,14 @@ impl TokenCache {
         self.table.load()
     }
 
+    /// A product of two halves. Nothing better is needed: signatures are random, and nobody who
+    /// could choose them could also choose what is in here.
     fn hash(&self, sent: &[u8]) -> Option<u64> {
-        let tail = sent.last_chunk()?;
-        Some(self.seed.hash_one(u128::from_ne_bytes(*tail)))
+        let tail = u128::from_le_bytes(*sent.last_chunk()?);
+        let low = tail as u64 ^ self.seed[0];
+        let high = (tail >> 64) as u64 ^ self.seed[1];
+        let product = u128::from(low) * u128::from(high);
+        Some(product as u64 ^ (product >> 64) as u64)
     }
 }
 
@@ -126,30 +128,14 @@ impl Entry {
         verification: &Verification,
         generation: u64,
     ) -> Option<Self> {
-        let header = sent.iter().position(|b| *b == b'.')?;
-        let signature = sent.iter().rposition(|b| *b == b'.')?;
-        let entry = Self {
-            frame: [&sent[..header], &sent[signature + 1..]].concat().into(),
-            header: header.try_into().ok()?,
-            names_key: verification.names_key,
-            server: server.try_into().ok()?,
+        Some(Self {
+            sent: sent.into(),
             token: verification.token.clone(),
             key: Arc::clone(&verification.key),
+            names_key: verification.names_key,
+            server: server.try_into().ok()?,
             generation: AtomicU64::new(generation),
-        };
-        // So that nothing is kept that would never be found.
-        entry.is(sent).then_some(entry)
-    }
-
-    /// Whether every byte of the token is the same.
-    fn is(&self, sent: &[u8]) -> bool {
-        let (header, signature) = self.frame.split_at(self.header.into());
-        let payload = sent
-            .strip_prefix(header)
-            .and_then(|rest| rest.strip_prefix(b"."))
-            .and_then(|rest| rest.strip_suffix(signature))
-            .and_then(|rest| rest.strip_suffix(b"."));
-        payload.is_some_and(|payload| encodes(payload, self.token.payload().as_bytes()))
+        })
     }
 
     /// Whose authorization server's place in the list.
@@ -187,31 +173,13 @@ impl Entry {
     fn bytes(&self) -> usize {
         // A count of strong and one of weak references are in front of what an `Arc` holds.
         const COUNTS: usize = 2 * size_of::<usize>();
-        COUNTS + size_of::<Self>() + self.frame.len() + COUNTS + self.token.bytes()
+        COUNTS + size_of::<Self>() + self.sent.len() + COUNTS + self.token.bytes()
     }
 }
 
-/// The signature is what makes a token of claims.
+/// Whoever has the bytes has the token.
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.frame.zeroize();
+        self.sent.zeroize();
     }
-}
-
-/// Whether `text` is base64url of `bytes`, in its one canonical form.
-fn encodes(text: &[u8], bytes: &[u8]) -> bool {
-    // Groups of four characters are three bytes each, so pieces can be taken one by one.
-    const TEXT: usize = 1_024;
-    const BYTES: usize = TEXT / 4 * 3;
-    if text.len() != (bytes.len() * 4).div_ceil(3) {
-        return false;
-    }
-    let mut buffer = [const { MaybeUninit::uninit() }; BYTES];
-    text.chunks(TEXT)
-        .zip(bytes.chunks(BYTES))
-        .all(|(text, bytes)| {
-            URL_SAFE_NO_PAD
-                .decode(text, Out::from_uninit_slice(&mut buffer))
-                .is_ok_and(|decoded| decoded == bytes)
-        })
 }

@@ -107,7 +107,7 @@ pub(crate) fn begin_with<'r>(
 /// A token that waits for its key. It tells which keys are needed, and nothing it claims.
 #[must_use = "a pending token is not verified; call `finish`"]
 pub struct Pending<'r> {
-    token: UnverifiedToken<'r>,
+    token: Box<UnverifiedToken<'r>>,
     algorithm: Algorithm,
     index: usize,
     server: &'r AuthorizationServer,
@@ -128,7 +128,7 @@ impl<'r> Pending<'r> {
     /// Whoever sent the request chose it, at any length. Look keys up by it, and nothing else.
     #[must_use]
     pub fn unverified_kid(&self) -> Option<&str> {
-        self.token.kid.as_deref()
+        self.token.kid()
     }
 
     /// The second half of a verdict: key, claims, signature.

@@ -1,7 +1,5 @@
 //! A compact JWS taken apart (RFC 7515 §7.1): bounded, strict, and believed in nothing.
 
-use std::borrow::Cow;
-
 use base64_simd::{AsOut, URL_SAFE_NO_PAD};
 use memchr::{memchr, memchr_iter};
 use smallvec::{Array, SmallVec};
@@ -14,20 +12,19 @@ const MAX_TOKEN_BYTES: usize = 16 * 1_024;
 
 /// A token that was taken apart and not verified: nothing in it may be acted upon, other than to
 /// look for the key that it claims to be signed with.
+#[derive(Default)]
 pub(crate) struct UnverifiedToken<'a> {
     /// Header and payload as they were sent, which is what was signed.
     pub(crate) signing_input: &'a [u8],
-    pub(crate) signature: Signature,
+    /// Room for RSA with 2048 bits.
+    pub(crate) signature: SmallVec<[u8; 256]>,
     /// `None` for whatever is not an asymmetric algorithm that we know.
     pub(crate) algorithm: Option<Algorithm>,
-    pub(crate) kid: Option<String>,
+    pub(crate) kid: Option<SmallVec<[u8; 64]>>,
     pub(crate) is_at_jwt: bool,
     pub(crate) payload: String,
     pub(crate) members: Members,
 }
-
-/// Large enough for RSA with 4096 bits without an allocation.
-type Signature = SmallVec<[u8; 512]>;
 
 impl From<Malformed> for RejectionKind {
     fn from(_: Malformed) -> Self {
@@ -36,42 +33,55 @@ impl From<Malformed> for RejectionKind {
 }
 
 impl<'a> UnverifiedToken<'a> {
-    pub(crate) fn parse(token: &'a [u8]) -> Result<Self, RejectionKind> {
+    /// In a box, since it is large and goes from hand to hand.
+    pub(crate) fn parse(token: &'a [u8]) -> Result<Box<Self>, RejectionKind> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(RejectionKind::TokenMalformed);
         }
-        Self::parse_parts(token).map_err(|kind| {
+        let mut parsed = Box::<Self>::default();
+        match parsed.fill(token) {
+            Ok(()) => Ok(parsed),
             // Five parts are a JWE (RFC 7516 §7.1), which is nothing we could read.
-            if memchr_iter(b'.', token).count() == 4 {
-                RejectionKind::TokenTypeRejected
-            } else {
-                kind
+            Err(_) if memchr_iter(b'.', token).count() == 4 => {
+                Err(RejectionKind::TokenTypeRejected)
             }
-        })
+            Err(kind) => Err(kind),
+        }
     }
 
-    fn parse_parts(token: &'a [u8]) -> Result<Self, RejectionKind> {
+    fn fill(&mut self, token: &'a [u8]) -> Result<(), RejectionKind> {
         let (header, rest) = split_at_dot(token)?;
         // A further dot in the last part is nothing that decodes.
         let (payload, signature) = split_at_dot(rest)?;
-        let signing_input = &token[..header.len() + 1 + payload.len()];
+        self.signing_input = &token[..header.len() + 1 + payload.len()];
+        self.fill_header(header)?;
+        self.payload = URL_SAFE_NO_PAD
+            .decode_to_vec(payload)
+            .ok()
+            .and_then(|payload| String::from_utf8(payload).ok())
+            .ok_or(RejectionKind::TokenMalformed)?;
+        self.members.fill(&self.payload)?;
+        decode(signature, &mut self.signature)
+    }
 
-        let header: SmallVec<[u8; 256]> = decode(header)?;
-        let header = std::str::from_utf8(&header).map_err(|_| RejectionKind::TokenMalformed)?;
-        let members = Members::of(header)?;
-        let header = Object::new(header, &members);
-        let algorithm = header
+    fn fill_header(&mut self, header: &[u8]) -> Result<(), RejectionKind> {
+        let mut text = SmallVec::<[u8; 256]>::new();
+        decode(header, &mut text)?;
+        let text = std::str::from_utf8(&text).map_err(|_| RejectionKind::TokenMalformed)?;
+        let members = Members::of(text)?;
+        let header = Object::new(text, &members);
+        self.algorithm = header
             .string("alg")?
             .ok_or(RejectionKind::TokenMalformed)?
             .parse()
             .ok();
-        let kid = header.string("kid")?.map(Cow::into_owned);
+        self.kid = header.string("kid")?.map(|kid| kid.as_bytes().into());
         // RFC 7515 §4.1.11: extensions that are critical and not understood; we understand none.
         // RFC 7797 §7: a JWT's payload is always encoded.
         if header.has("crit") || header.has("b64") {
             return Err(RejectionKind::TokenTypeRejected);
         }
-        let is_at_jwt = match header.string("typ")? {
+        self.is_at_jwt = match header.string("typ")? {
             None => false,
             Some(typ) => match media_type(&typ) {
                 Some(AcceptedType::AtJwt) => true,
@@ -79,21 +89,13 @@ impl<'a> UnverifiedToken<'a> {
                 None => return Err(RejectionKind::TokenTypeRejected),
             },
         };
-        let payload = URL_SAFE_NO_PAD
-            .decode_to_vec(payload)
-            .ok()
-            .and_then(|payload| String::from_utf8(payload).ok())
-            .ok_or(RejectionKind::TokenMalformed)?;
-        let members = Members::of(&payload)?;
-        Ok(Self {
-            signing_input,
-            signature: decode(signature)?,
-            algorithm,
-            kid,
-            is_at_jwt,
-            payload,
-            members,
-        })
+        Ok(())
+    }
+
+    pub(crate) fn kid(&self) -> Option<&str> {
+        self.kid
+            .as_deref()
+            .map(|kid| std::str::from_utf8(kid).unwrap_or_default())
     }
 
     pub(crate) const fn claims(&self) -> Object<'_> {
@@ -129,12 +131,12 @@ fn media_type(typ: &str) -> Option<AcceptedType> {
 }
 
 /// base64url without padding, in its one canonical form (RFC 7515 §2).
-fn decode<A: Array<Item = u8>>(part: &[u8]) -> Result<SmallVec<A>, RejectionKind> {
-    let mut bytes = SmallVec::from_elem(0, part.len() / 4 * 3 + 3);
+fn decode<A: Array<Item = u8>>(part: &[u8], bytes: &mut SmallVec<A>) -> Result<(), RejectionKind> {
+    bytes.resize(part.len() * 3 / 4, 0);
     let decoded = URL_SAFE_NO_PAD.decode(part, bytes.as_mut_slice().as_out());
     let length = decoded.map_err(|_| RejectionKind::TokenMalformed)?.len();
     bytes.truncate(length);
-    Ok(bytes)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -296,7 +298,8 @@ mod tests {
         fn another_base64_decoder_agrees(
             text in prop_oneof!["[A-Za-z0-9_-]{0,90}", "[A-Za-z0-9_-]{0,90}[-_A-Za-z0-9+/=. é]{0,3}"],
         ) {
-            let ours = decode::<[u8; 64]>(text.as_bytes()).ok().map(|bytes| bytes.to_vec());
+            let mut ours = SmallVec::<[u8; 32]>::new();
+            let ours = decode(text.as_bytes(), &mut ours).ok().map(|()| ours.to_vec());
             let theirs = general_purpose::URL_SAFE_NO_PAD.decode(&text).ok();
             prop_assert_eq!(&ours, &theirs);
             prop_assert_eq!(URL_SAFE_NO_PAD.decode_to_vec(&text).ok(), theirs);
