@@ -15,9 +15,16 @@ use std::{
 
 use http::HeaderMap;
 use portcullis::{Algorithm, TokenCachePolicy};
-use support::{SignatureCheck, World, ask, bearer, guarded, hello};
+use support::{SignatureCheck, World, ask, bearer, claims, guarded, hello, now};
 
-const CASES: [&str; 5] = ["check", "bare", "warm", "cold", "cold, cache off"];
+const CASES: [&str; 6] = [
+    "check",
+    "bare",
+    "warm",
+    "cold",
+    "cold, cache off",
+    "expired",
+];
 
 /// As many requests as are counted.
 const COUNT: usize = 200;
@@ -83,6 +90,17 @@ fn run(case: &str) {
         "warm" => {
             tokens.iter().for_each(&mut through);
             counted(&tokens, &mut through);
+        }
+        "expired" => {
+            let expired: Vec<_> = (0..COUNT)
+                .map(|id| {
+                    let claims = claims(world.issuer.issuer(), now() - 7_200, id);
+                    bearer(&world.issuer.key().sign(&claims))
+                })
+                .collect();
+            let mut refused =
+                |headers: &HeaderMap| assert_eq!(ask(&mut service, headers).status(), 401);
+            counted(&expired, &mut refused);
         }
         _ => counted(&tokens, &mut through),
     }

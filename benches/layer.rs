@@ -55,6 +55,7 @@ fn main() {
         ),
         ("refused: wrong audience", with("aud", "api://other".into())),
         ("refused: expired", with("exp", (now() - 3_600).into())),
+        ("refused: expired, seen before", seen),
         ("refused: forged signature", forged),
     ];
 

@@ -14,12 +14,13 @@ use crate::{
     provider::okta,
     resource_server::ResourceServer,
     role::{Role, RoleMapping},
+    token_cache_policy::TokenCachePolicy,
 };
 
 const PROVIDERS: [&str; 1] = ["okta"];
 
 /// In the order of the table.
-const VARIABLES: [&str; 14] = [
+const VARIABLES: [&str; 16] = [
     "AUTH_PROVIDERS",
     "OKTA_ORG_DOMAIN",
     "OKTA_AUDIENCE",
@@ -34,6 +35,8 @@ const VARIABLES: [&str; 14] = [
     "JWKS_CACHE_TTL",
     "JWKS_MAX_KEYS",
     "CLOCK_LEEWAY",
+    "TOKEN_CACHE_MAX_ENTRIES",
+    "TOKEN_CACHE_MAX_BYTES",
 ];
 
 /// # From the environment
@@ -54,6 +57,8 @@ impl ResourceServer {
     /// | `JWKS_CACHE_TTL` | longest life of cached keys in seconds, 1 to 86400 | `3600` |
     /// | `JWKS_MAX_KEYS` | most keys of one authorization server, 1 to 1000 | `100` |
     /// | `CLOCK_LEEWAY` | leeway for `exp`, `nbf` and `iat` in seconds, 0 to 300 | `60` |
+    /// | `TOKEN_CACHE_MAX_ENTRIES` | most [verified tokens](TokenCachePolicy) that are remembered, up to 16777216; `0` remembers none | `16384` |
+    /// | `TOKEN_CACHE_MAX_BYTES` | most bytes that they take, from 65536 on; `0` remembers none | `16777216` |
     ///
     /// # Errors
     ///
@@ -94,8 +99,9 @@ impl ResourceServer {
         let providers = reader.providers();
         let servers = reader.okta();
         let leeway = reader.seconds("CLOCK_LEEWAY", 60, 0, 300);
+        let token_cache = reader.token_cache();
         reader.slips();
-        let mut builder = Self::builder().leeway(leeway);
+        let mut builder = Self::builder().leeway(leeway).token_cache(token_cache);
         for server in servers {
             builder = builder.trust(server);
         }
@@ -316,6 +322,37 @@ impl Reader {
             Some(other) => {
                 self.mistake(name, other, "`true` or `false`");
                 false
+            }
+        }
+    }
+
+    fn token_cache(&mut self) -> TokenCachePolicy {
+        const NAMES: [&str; 2] = ["TOKEN_CACHE_MAX_ENTRIES", "TOKEN_CACHE_MAX_BYTES"];
+        let TokenCachePolicy {
+            max_entries,
+            max_bytes,
+        } = TokenCachePolicy::default();
+        let [entries, bytes] = [(max_entries, 1, 1 << 24), (max_bytes, 65_536, 1 << 40)];
+        TokenCachePolicy {
+            max_entries: self.size(NAMES[0], entries),
+            max_bytes: self.size(NAMES[1], bytes),
+        }
+    }
+
+    /// A number from a range, or zero.
+    fn size(&mut self, name: &'static str, (default, min, max): (usize, u64, u64)) -> usize {
+        let expected = format!("0, or a whole number from {min} to {max}");
+        let Some(text) = self.raw(name, &expected) else {
+            return default;
+        };
+        let digits = text.bytes().all(|b| b.is_ascii_digit());
+        match text.parse::<u64>() {
+            Ok(number) if digits && (number == 0 || (min..=max).contains(&number)) => {
+                usize::try_from(number).unwrap_or(usize::MAX)
+            }
+            _ => {
+                self.mistake(name, text, expected);
+                default
             }
         }
     }

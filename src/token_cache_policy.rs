@@ -6,7 +6,7 @@ use crate::error::ConfigError;
 ///
 /// A token that comes a second time costs about a hundredth of the first. Nothing else changes: a
 /// remembered token is compared byte for byte, its times are judged on every request, and it is
-/// forgotten with the key that verified it.
+/// forgotten with the key that verified it. Tokens that were refused are not remembered.
 ///
 /// The room for the entries themselves, 17 bytes each, is taken when the layer is made. The rest is
 /// taken as tokens come: what the verified token holds anyway, the token as it was sent, and 64 bytes.

@@ -338,6 +338,7 @@ async fn a_body_that_never_ends_is_given_up() {
         .audience("api://default")
         .jwks_policy(policy);
     let resource_server = ResourceServer::builder()
+        .token_cache(support::token_cache())
         .trust(server_config)
         .build()
         .unwrap();
@@ -454,6 +455,7 @@ async fn servers_do_not_share_keys_floods_or_outages() {
     let custom =
         |id: &str| AuthorizationServer::okta_custom(okta.origin(), id).audience("api://default");
     let resource_server = ResourceServer::builder()
+        .token_cache(support::token_cache())
         .trust(custom("a"))
         .trust(custom("b"))
         .trust(custom("c"))
@@ -554,7 +556,11 @@ async fn a_key_replaced_under_its_kid_by_one_for_another_algorithm_is_noticed() 
     let okta = TestAuthorizationServer::start().await;
     let issuer = okta.custom("default");
     let server = trusted(&okta).algorithms([Algorithm::Rs256, Algorithm::Es256]);
-    let resource_server = ResourceServer::builder().trust(server).build().unwrap();
+    let resource_server = ResourceServer::builder()
+        .token_cache(support::token_cache())
+        .trust(server)
+        .build()
+        .unwrap();
     let app = Router::new()
         .route("/", get(|| async {}))
         .layer(AuthenticateLayer::new(resource_server));
@@ -606,7 +612,11 @@ async fn a_fetch_that_panics_is_not_tried_again_at_once() {
     let server = AuthorizationServer::okta_custom("http://localhost:9", "default")
         .audience("api://default")
         .jwks_policy(policy);
-    let resource_server = ResourceServer::builder().trust(server).build().unwrap();
+    let resource_server = ResourceServer::builder()
+        .token_cache(support::token_cache())
+        .trust(server)
+        .build()
+        .unwrap();
     let layer = AuthenticateLayer::builder(resource_server)
         .http_client(client)
         .build();
@@ -683,6 +693,7 @@ fn served_elsewhere() -> (
     let okta = servers.block_on(TestAuthorizationServer::start());
     let issuer = okta.custom("default");
     let resource_server = ResourceServer::builder()
+        .token_cache(support::token_cache())
         .trust(trusted(&okta))
         .build()
         .unwrap();

@@ -573,6 +573,7 @@ async fn the_rejection_matrix() {
     let picky = {
         let server = support::trusted(&world.okta).allowed_clients(["another"]);
         let resource_server = portcullis::ResourceServer::builder()
+            .token_cache(support::token_cache())
             .trust(server)
             .build()
             .unwrap();

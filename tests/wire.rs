@@ -98,11 +98,11 @@ fn example(env: &BTreeMap<&str, &str>) -> Command {
         "`cargo build --all-features --example axum` first"
     );
     let mut command = Command::new(path);
-    command
-        .env_clear()
-        .envs(env)
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
+    command.env_clear();
+    if std::env::var("TEST_TOKEN_CACHE").is_ok_and(|value| value == "off") {
+        command.env("TOKEN_CACHE_MAX_ENTRIES", "0");
+    }
+    command.envs(env).stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 

@@ -201,20 +201,22 @@ impl Authenticator {
         }
     }
 
-    /// The verdict on a token that was verified before, if it would be the same now. If it would
-    /// not, or may not, the token is forgotten, and verified as if it came for the first time.
+    /// The verdict on a token that was verified before, if its key is still the one for it. If not,
+    /// the token is forgotten, and verified as if it came for the first time.
     fn recall(&self, now: Moment, credentials: &[u8]) -> Option<Attempt> {
         let tokens = self.tokens.as_ref()?;
         let found = tokens.find(credentials)?;
         let entry = found.get()?;
         let at_hand = self.caches.get(entry.server())?.at_hand(now);
         let snapshot = at_hand.as_ref().and_then(AtHand::snapshot)?;
-        if !entry.holds(now.wall, self.resource_server.leeway(), snapshot) {
+        let leeway = self.resource_server.leeway();
+        let Some(result) = entry.verdict(now.wall, leeway, snapshot.generation, &snapshot.keys)
+        else {
             tokens.remove(credentials);
             return None;
-        }
+        };
         Some(Attempt {
-            result: Ok(entry.token().clone()),
+            result,
             index: Some(entry.server()),
             key: self.audit.is_on().then(|| Key {
                 kid: entry.kid().map(str::to_owned),

@@ -1,16 +1,15 @@
 //! Tokens that were verified before, so that they need not be verified again.
 //!
-//! It can only say that a token passes, and only where verifying it again would let it pass, at
-//! that instant and with the keys of that instant:
+//! What is said of a token from here is what verifying it again would say, at that instant and with
+//! the keys of that instant:
 //!
 //! - A token is known by all of its bytes. The hash, of the last bytes of its signature and with a
 //!   seed of its own, only says where to look; and since nothing is in here that was not verified,
 //!   nobody can choose what collides.
-//! - Its times are judged on each use, and it is not used at all from its `exp` on.
+//! - Of the verdict, everything that does not change with time stands: the token passed. Its times
+//!   are judged on each use; one that has expired is refused from here, and never let through.
 //! - It remembers which key verified it. Once the keys have changed, it is used only if that very
-//!   key would be chosen for it again.
-//!
-//! What fails any of this is verified as if it had never been here.
+//!   key would be chosen for it again; else the token is verified as if it had never been here.
 
 use std::{
     fmt,
@@ -32,10 +31,10 @@ use table::Table;
 
 use crate::{
     access_token::AccessToken,
-    jwks::Snapshot,
+    rejection::Rejection,
     time::UnixTime,
     token_cache_policy::TokenCachePolicy,
-    verify::{Verification, VerificationKey, judge_times},
+    verify::{KeySet, Verification, VerificationKey, judge_times},
 };
 
 pub(crate) struct TokenCache {
@@ -51,7 +50,7 @@ pub(crate) struct Entry {
     key: Arc<VerificationKey>,
     names_key: bool,
     server: u32,
-    /// Of the keys under which it was last found to hold.
+    /// Of the keys among which its own was found last.
     generation: AtomicU64,
 }
 
@@ -68,7 +67,7 @@ impl TokenCache {
         })
     }
 
-    /// What is known of a token. Whether it still [holds](Entry::holds) is to be asked.
+    /// What is known of a token. Its [verdict](Entry::verdict) is to be asked.
     pub(crate) fn find(&self, sent: &[u8]) -> Option<Found<Entry>> {
         self.table
             .find(self.hash(sent)?, |entry| *entry.sent == *sent)
@@ -143,30 +142,30 @@ impl Entry {
         self.server as usize
     }
 
-    pub(crate) const fn token(&self) -> &AccessToken {
-        &self.token
-    }
-
     /// The id of its key, if it names it.
     pub(crate) fn kid(&self) -> Option<&str> {
         self.key.kid().filter(|_| self.names_key)
     }
 
-    /// Whether it would pass if it were verified now, with these keys.
-    pub(crate) fn holds(&self, now: UnixTime, leeway: Duration, snapshot: &Snapshot) -> bool {
-        let times = self.token.times();
-        if now >= times.expires_at || judge_times(now, leeway, times).is_err() {
-            return false;
+    /// What verifying it now, with the keys of this generation, would come to; `None` if another key, or none, would
+    /// be chosen for it.
+    pub(crate) fn verdict(
+        &self,
+        now: UnixTime,
+        leeway: Duration,
+        generation: u64,
+        keys: &KeySet,
+    ) -> Option<Result<AccessToken, Rejection>> {
+        if self.generation.load(Ordering::Relaxed) != generation {
+            if !keys.still_selects(&self.key, self.names_key) {
+                return None;
+            }
+            self.generation.store(generation, Ordering::Relaxed);
         }
-        if self.generation.load(Ordering::Relaxed) == snapshot.generation {
-            return true;
-        }
-        let holds = snapshot.keys.still_selects(&self.key, self.names_key);
-        if holds {
-            self.generation
-                .store(snapshot.generation, Ordering::Relaxed);
-        }
-        holds
+        Some(match judge_times(now, leeway, self.token.times()) {
+            Ok(()) => Ok(self.token.clone()),
+            Err(kind) => Err(Rejection::from(kind).with_subject(self.token.subject())),
+        })
     }
 
     /// What it takes of the heap, as far as it is asked for here. The key is the key set's.
@@ -181,5 +180,149 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.sent.zeroize();
+    }
+}
+
+#[cfg(all(test, feature = "test-util"))]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        algorithm::Algorithm, authorization_server::AuthorizationServer,
+        resource_server::ResourceServer, test_util::SigningKey, verify::begin_with,
+    };
+
+    const NOW: u64 = 1_700_000_000;
+
+    /// Three keys, of which two have the same id, and tokens of each: with and without the key's
+    /// id, early and late.
+    struct Scene {
+        resource_server: ResourceServer,
+        jwks: Vec<serde_json::Value>,
+        tokens: Vec<String>,
+    }
+
+    fn scene() -> Scene {
+        let server = AuthorizationServer::okta_custom("company.okta.com", "default")
+            .audience("api")
+            .algorithms([Algorithm::EdDsa]);
+        let key = || SigningKey::generate(Algorithm::EdDsa);
+        let keys = [
+            key().with_kid("a"),
+            key().with_kid("b"),
+            key().with_kid("b"),
+        ];
+        let mut tokens = Vec::new();
+        for key in &keys {
+            for (issued, expires) in [(0, 100), (0, 300), (200, 400)] {
+                let claims = json!({
+                    "iss": server.issuer(),
+                    "aud": "api",
+                    "sub": "joe",
+                    "iat": NOW + issued,
+                    "exp": NOW + expires,
+                });
+                tokens.push(key.sign(&claims));
+                tokens.push(key.sign_with_header(&json!({ "alg": "EdDSA" }), &claims));
+            }
+        }
+        Scene {
+            resource_server: ResourceServer::builder().trust(server).build().unwrap(),
+            jwks: keys.iter().map(SigningKey::jwk).collect(),
+            tokens,
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// The authorization server publishes these of its keys.
+        Publish([bool; 3]),
+        /// The clock moves to here.
+        At(u64),
+        /// A token comes.
+        Ask(prop::sample::Index),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            1 => any::<[bool; 3]>().prop_map(Step::Publish),
+            1 => (0_u64..600).prop_map(Step::At),
+            6 => any::<prop::sample::Index>().prop_map(Step::Ask),
+        ];
+        prop::collection::vec(step, 1..60)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        /// Whatever the keys and the time did in between, a token from here gets the verdict that
+        /// it would get if it were verified again.
+        #[test]
+        fn a_remembered_token_gets_the_verdict_of_a_new_one(
+            steps in steps(),
+            max_entries in prop_oneof![Just(1_000_usize), 1_usize..10],
+        ) {
+            thread_local! {
+                static SCENE: Scene = scene();
+            }
+            SCENE.with(|scene| {
+                let policy = TokenCachePolicy::default().max_entries(max_entries);
+                let cache = TokenCache::new(&policy).unwrap();
+                let server = &scene.resource_server.authorization_servers()[0];
+                let (mut keys, mut generation, mut now) = (KeySet::default(), 0, NOW);
+                let mut seen = HashSet::new();
+                for step in steps {
+                    match step {
+                        Step::Publish(which) => {
+                            let jwks: Vec<_> = (scene.jwks.iter().zip(which))
+                                .filter_map(|(jwk, published)| published.then_some(jwk))
+                                .collect();
+                            let text = json!({ "keys": jwks }).to_string();
+                            keys = KeySet::from_json(text.as_bytes(), server).unwrap();
+                            generation += 1;
+                        }
+                        Step::At(seconds) => now = NOW + seconds,
+                        Step::Ask(index) => {
+                            let index = index.index(scene.tokens.len());
+                            let sent = scene.tokens[index].as_bytes();
+                            let now = UnixTime::from_secs(now);
+                            let leeway = scene.resource_server.leeway();
+                            let pending = begin_with(sent, &scene.resource_server).unwrap();
+                            let anew = pending.verify(now, &keys, true);
+                            let remembered = cache.find(sent).and_then(|found| {
+                                found.get()?.verdict(now, leeway, generation, &keys)
+                            });
+                            prop_assert!(remembered.is_none() || seen.contains(&index));
+                            match (&remembered, &anew) {
+                                (Some(Ok(token)), Ok(verification)) => {
+                                    prop_assert_eq!(
+                                        format!("{token:?}"),
+                                        format!("{:?}", verification.token)
+                                    );
+                                }
+                                (Some(Err(ours)), Err(theirs)) => {
+                                    prop_assert_eq!(ours.kind(), theirs.kind());
+                                    prop_assert_eq!(ours.subject(), theirs.subject());
+                                }
+                                (Some(ours), theirs) => prop_assert!(
+                                    false, "remembered: {}, anew: {}", ours.is_ok(), theirs.is_ok()
+                                ),
+                                (None, Ok(verification)) => {
+                                    cache.insert(sent, 0, verification, generation);
+                                    prop_assert!(cache.find(sent).is_some());
+                                    seen.insert(index);
+                                }
+                                (None, Err(_)) => cache.remove(sent),
+                            }
+                        }
+                    }
+                }
+                Ok(())
+            })?;
+        }
     }
 }

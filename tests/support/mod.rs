@@ -11,7 +11,7 @@ use http::Request;
 use http_body_util::BodyExt;
 use portcullis::{
     AccessToken, AuthenticateLayer, AuthenticateLayerBuilder, AuthorizationServer, JwksPolicy,
-    Rejection, ResourceServer, Role, RoleMapping,
+    Rejection, ResourceServer, Role, RoleMapping, TokenCachePolicy,
     audit::{AuditSink, Event},
     test_util::{FakeClock, TestAuthorizationServer, TestIssuer},
 };
@@ -25,6 +25,20 @@ pub(crate) struct World {
     pub(crate) layer: AuthenticateLayer,
     pub(crate) app: Router,
     pub(crate) log: Log,
+}
+
+/// The token cache of the tests: as it is by default, or off, if the environment says so. Nothing
+/// but the time that they take may depend on it.
+pub(crate) fn token_cache() -> TokenCachePolicy {
+    if is_token_cache_off() {
+        TokenCachePolicy::off()
+    } else {
+        TokenCachePolicy::default()
+    }
+}
+
+pub(crate) fn is_token_cache_off() -> bool {
+    std::env::var("TEST_TOKEN_CACHE").is_ok_and(|value| value == "off")
 }
 
 impl World {
@@ -45,6 +59,7 @@ impl World {
         let issuer = okta.custom("default");
         let resource_server = ResourceServer::builder()
             .trust(trusted(&okta).jwks_policy(policy(JwksPolicy::default())))
+            .token_cache(token_cache())
             .build()
             .unwrap();
         let log = Log::default();
