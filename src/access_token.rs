@@ -204,6 +204,7 @@ impl AccessToken {
     }
 
     /// The scope tokens that were granted (`scope`, or Okta's `scp`), each once.
+    #[must_use]
     pub fn scopes(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
         self.0.scopes().iter().map(|span| self.0.at(*span))
     }
@@ -215,6 +216,7 @@ impl AccessToken {
     }
 
     /// The groups, from the claim that the authorization server is configured with.
+    #[must_use]
     pub fn groups(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
         self.0.groups().iter().map(|span| self.0.at(*span))
     }

@@ -105,14 +105,16 @@ fn count_per_request(issuer: &TestIssuer, cached: &AuthenticateLayer, off: &Auth
     let (cold, warm) = (count(cached, &good), count(cached, &good));
     // The first value in a request's extensions takes three: the map, its table, and the value.
     assert_eq!(warm - bare, 3, "a remembered token");
+    // Without aws_lc_rs the signature check makes a hundred of its own.
+    let own = if cfg!(feature = "aws_lc_rs") { 0 } else { 200 };
     assert!(
-        cold - bare <= 10,
+        cold - bare <= 10 + own,
         "a token that comes for the first time takes {}",
         cold - bare
     );
     let uncached = count(off, &good);
     assert!(
-        uncached - bare <= 8,
+        uncached - bare <= 8 + own,
         "without the cache it takes {}",
         uncached - bare
     );
@@ -137,17 +139,13 @@ fn count_what_is_remembered(issuer: &TestIssuer, layer: &AuthenticateLayer, max_
     let mut service = layer.layer(hello());
     let said = |layer: &AuthenticateLayer| layer.remembered_tokens().unwrap();
     let (before, said_before) = (in_use(), said(layer));
-    let mut length = 0;
     for id in 0..100 {
-        let token = token(issuer, id);
-        length = token.len();
-        let request = request(&token);
+        let request = request(&token(issuer, id));
         assert_eq!(ask(&mut service, request), 200);
     }
     let (taken, held) = (in_use() - before, said(layer));
     assert_eq!(held.count, said_before.count + 100);
     assert_eq!(taken, held.bytes - said_before.bytes);
-    println!("a token of {length} characters takes {} bytes", taken / 100);
 
     // And never more, however many come.
     for id in 100..4_000 {

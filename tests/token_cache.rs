@@ -173,7 +173,7 @@ async fn a_token_is_refused_with_the_next_request_after_its_key_was_withdrawn() 
     }
     while pair.gates.iter().any(|gate| {
         let health = gate.layer.health();
-        !matches!(health[0].status, portcullis::KeyStatus::Ready { .. })
+        !matches!(health[0].status, portcullis::KeyStatus::Ready)
     }) {
         tokio::task::yield_now().await;
     }

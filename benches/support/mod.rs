@@ -12,7 +12,7 @@ use std::{
 
 use aws_lc_rs::signature::{self, ParsedPublicKey, RsaPublicKeyComponents};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
+use http::{HeaderMap, Request, Response, Uri, header::AUTHORIZATION};
 use portcullis::{
     Algorithm, AuthenticateLayer, AuthorizationServer, ResourceServer, TokenCachePolicy,
     middleware::Authenticate,
@@ -48,12 +48,6 @@ pub(crate) fn now() -> u64 {
     std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()
 }
 
-pub(crate) fn bearer(token: &str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
-    headers
-}
-
 /// An authorization server on the loopback, and the runtime that it lives on.
 pub(crate) struct World {
     pub(crate) runtime: Runtime,
@@ -77,17 +71,30 @@ impl World {
         }
     }
 
-    /// A layer that trusts the server, and has its keys.
-    pub(crate) fn layer(&self, token_cache: TokenCachePolicy) -> AuthenticateLayer {
+    /// A policy that trusts the server.
+    pub(crate) fn resource_server(
+        &self,
+        algorithms: impl IntoIterator<Item = Algorithm>,
+        token_cache: TokenCachePolicy,
+    ) -> ResourceServer {
         let okta = AuthorizationServer::okta_custom(self.okta.origin(), "default");
-        let resource_server = ResourceServer::builder()
-            .trust(okta.audience(AUDIENCE))
+        ResourceServer::builder()
+            .trust(okta.audience(AUDIENCE).algorithms(algorithms))
             .token_cache(token_cache)
             .build()
-            .unwrap();
-        let layer = AuthenticateLayer::new(resource_server);
+            .unwrap()
+    }
+
+    /// A layer that has its keys.
+    pub(crate) fn layer_of(&self, resource_server: &ResourceServer) -> AuthenticateLayer {
+        let layer = AuthenticateLayer::new(resource_server.clone());
         self.runtime.block_on(layer.prefetch());
         layer
+    }
+
+    /// The same, for RS256.
+    pub(crate) fn layer(&self, token_cache: TokenCachePolicy) -> AuthenticateLayer {
+        self.layer_of(&self.resource_server([Algorithm::Rs256], token_cache))
     }
 
     /// One request that may wait: for a token that causes a look at the keys, which it does once.
@@ -120,12 +127,37 @@ pub(crate) fn guarded(layer: &AuthenticateLayer) -> Guarded {
     layer.layer(hello())
 }
 
+/// The usual headers of a request, with this token.
+pub(crate) fn bearer(token: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("host", "api.example.com"),
+        (
+            "user-agent",
+            "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+        ),
+        ("accept", "application/json"),
+        ("accept-encoding", "gzip, deflate, br"),
+        (
+            "traceparent",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ),
+    ] {
+        headers.insert(name, value.parse().unwrap());
+    }
+    if !token.is_empty() {
+        headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+    }
+    headers
+}
+
 /// One request, from its headers to the response, which must be there at once.
 pub(crate) fn ask<S>(service: &mut S, headers: &HeaderMap) -> Response<&'static str>
 where
     S: Service<Request<()>, Response = Response<&'static str>, Error = Infallible>,
 {
     let mut request = Request::new(());
+    *request.uri_mut() = Uri::from_static("/orders/42");
     *request.headers_mut() = headers.clone();
     let mut context = Context::from_waker(Waker::noop());
     match pin!(service.call(request)).poll(&mut context) {

@@ -1,6 +1,6 @@
 //! Judges requests with the keys that are at hand, and says when to wait for others.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::LazyCell, ops::Deref, sync::Arc, time::Duration};
 
 use http::{HeaderMap, Method, Request};
 
@@ -84,10 +84,14 @@ impl Attempt {
 impl Authenticator {
     /// The verdict, if the keys are at hand: without a lock, and without waiting.
     pub(crate) fn judge<B>(&self, request: &Request<B>, mode: Mode) -> Verdict {
-        let arrived = self.clock.now();
-        match self.attempt(arrived, request.headers()) {
+        // Most refusals do not depend on the time, so only who is told of them has to know it.
+        let arrived = LazyCell::new(|| self.clock.now());
+        if self.audit.is_on() {
+            LazyCell::force(&arrived);
+        }
+        match self.attempt(&arrived, request.headers()) {
             Step::Wait(wait) => Verdict::Wait(wait),
-            Step::Done(attempt) => self.conclude(arrived, request, mode, attempt, false),
+            Step::Done(attempt) => self.conclude(&arrived, request, mode, attempt, false),
         }
     }
 
@@ -117,8 +121,8 @@ impl Authenticator {
         let attempt = match obtained {
             Obtained::Keys(snapshot) => {
                 self.begin(request.headers())
-                    .map_or_else(refuse, |(credentials, pending)| {
-                        self.finish(self.clock.now(), credentials, pending, &snapshot)
+                    .map_or_else(refuse, |(credentials, mut pending)| {
+                        self.finish(self.clock.now(), credentials, &mut pending, &snapshot)
                     })
             }
             Obtained::Unknown => refuse(failed.unwrap_or_else(|| RejectionKind::KeyUnknown.into())),
@@ -128,7 +132,7 @@ impl Authenticator {
                 refuse(failed.unwrap_or_else(|| Rejection::keys_unavailable(retry_in)))
             }
         };
-        self.conclude(wait.arrived, request, mode, attempt, true)
+        self.conclude(&&wait.arrived, request, mode, attempt, true)
     }
 
     /// Tells the audit sinks of a request that was refused further in.
@@ -155,7 +159,7 @@ impl Authenticator {
         Ok((credentials, pending))
     }
 
-    fn attempt(&self, now: Moment, headers: &HeaderMap) -> Step {
+    fn attempt(&self, now: &impl Deref<Target = Moment>, headers: &HeaderMap) -> Step {
         let refuse = |rejection, index| Step::Done(Attempt::refuse(rejection, index));
         let credentials = match verify::bearer_token(headers) {
             Ok(credentials) => credentials,
@@ -164,10 +168,11 @@ impl Authenticator {
         if let Some(attempt) = self.recall(now, credentials) {
             return Step::Done(attempt);
         }
-        let pending = match verify::begin_with(credentials, &self.resource_server) {
+        let mut pending = match verify::begin_with(credentials, &self.resource_server) {
             Ok(pending) => pending,
             Err(rejection) => return refuse(rejection, None),
         };
+        let now = **now;
         let (index, _) = pending.authorization_server();
         let Some(cache) = self.caches.get(index) else {
             return refuse(Rejection::keys_unavailable(Duration::ZERO), Some(index));
@@ -177,8 +182,9 @@ impl Authenticator {
         if let Some(snapshot) = at_hand.as_ref().and_then(AtHand::snapshot)
             && kid.is_none_or(|kid| snapshot.keys.contains(kid))
         {
-            let attempt = self.finish(now, credentials, pending, snapshot);
-            return self.reconsider(now, credentials, cache, snapshot.generation, attempt);
+            let attempt = self.finish(now, credentials, &mut pending, snapshot);
+            let generation = snapshot.generation;
+            return self.reconsider(now, credentials, cache, generation, pending, attempt);
         }
         let want = Want {
             kid,
@@ -186,7 +192,9 @@ impl Authenticator {
             arrived: now,
         };
         match cache.ask(now, want) {
-            Answer::Use(snapshot) => Step::Done(self.finish(now, credentials, pending, &snapshot)),
+            Answer::Use(snapshot) => {
+                Step::Done(self.finish(now, credentials, &mut pending, &snapshot))
+            }
             Answer::Unknown => refuse(RejectionKind::KeyUnknown.into(), Some(index)),
             Answer::Unavailable(retry_in) => {
                 refuse(Rejection::keys_unavailable(retry_in), Some(index))
@@ -203,10 +211,11 @@ impl Authenticator {
 
     /// The verdict on a token that was verified before, if its key is still the one for it. If not,
     /// the token is forgotten, and verified as if it came for the first time.
-    fn recall(&self, now: Moment, credentials: &[u8]) -> Option<Attempt> {
+    fn recall(&self, now: &impl Deref<Target = Moment>, credentials: &[u8]) -> Option<Attempt> {
         let tokens = self.tokens.as_ref()?;
         let found = tokens.find(credentials)?;
         let entry = found.get()?;
+        let now = **now;
         let at_hand = self.caches.get(entry.server())?.at_hand(now);
         let snapshot = at_hand.as_ref().and_then(AtHand::snapshot)?;
         let leeway = self.resource_server.leeway();
@@ -234,15 +243,12 @@ impl Authenticator {
         credentials: &[u8],
         cache: &KeyCache,
         generation: u64,
+        mut pending: Pending<'_>,
         attempt: Attempt,
     ) -> Step {
         let rejection = match &attempt.result {
             Err(rejection) if rejection.kind().may_be_for_another_key() => rejection.clone(),
             _ => return Step::Done(attempt),
-        };
-        // `finish` took the token apart for good; this happens on bad signatures alone.
-        let Ok(pending) = verify::begin_with(credentials, &self.resource_server) else {
-            return Step::Done(attempt);
         };
         let Some(kid) = pending.unverified_kid() else {
             return Step::Done(attempt);
@@ -260,7 +266,9 @@ impl Authenticator {
                 failed: Some((generation, rejection)),
                 limit,
             }),
-            Answer::Use(snapshot) => Step::Done(self.finish(now, credentials, pending, &snapshot)),
+            Answer::Use(snapshot) => {
+                Step::Done(self.finish(now, credentials, &mut pending, &snapshot))
+            }
             Answer::Unknown | Answer::Unavailable(_) => Step::Done(attempt),
         }
     }
@@ -269,7 +277,7 @@ impl Authenticator {
         &self,
         now: Moment,
         credentials: &[u8],
-        pending: Pending<'_>,
+        pending: &mut Pending<'_>,
         snapshot: &Arc<Snapshot>,
     ) -> Attempt {
         let (index, _) = pending.authorization_server();
@@ -294,7 +302,7 @@ impl Authenticator {
 
     fn conclude<B>(
         &self,
-        arrived: Moment,
+        arrived: &impl Deref<Target = Moment>,
         request: &Request<B>,
         mode: Mode,
         attempt: Attempt,

@@ -291,7 +291,7 @@ mod tests {
                             let sent = scene.tokens[index].as_bytes();
                             let now = UnixTime::from_secs(now);
                             let leeway = scene.resource_server.leeway();
-                            let pending = begin_with(sent, &scene.resource_server).unwrap();
+                            let mut pending = begin_with(sent, &scene.resource_server).unwrap();
                             let anew = pending.verify(now, &keys, true);
                             let remembered = cache.find(sent).and_then(|found| {
                                 found.get()?.verdict(now, leeway, generation, &keys)

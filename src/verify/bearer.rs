@@ -9,9 +9,11 @@ use crate::rejection::RejectionKind;
 /// That it is one token is left to be [checked](is_token68) where it does not parse as one: what
 /// parses is.
 pub(crate) fn bearer_token(headers: &HeaderMap) -> Result<&[u8], RejectionKind> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = values.next().ok_or(RejectionKind::TokenMissing)?;
-    if values.next().is_some() {
+    let value = headers
+        .get(AUTHORIZATION)
+        .ok_or(RejectionKind::TokenMissing)?;
+    let has_repeated = headers.len() > headers.keys_len();
+    if has_repeated && headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
         return Err(RejectionKind::RequestMalformed);
     }
     let bytes = value.as_bytes();

@@ -357,7 +357,7 @@ fn numeric_date(number: &str) -> Option<UnixTime> {
     UnixTime::from_numeric_date(seconds)
 }
 
-/// Goes over JSON text: from where something begins to where it ends, or nowhere.
+/// Goes over JSON text: from where something begins to where it ends, if it is well formed.
 #[derive(Clone, Copy)]
 struct Scanner<'a> {
     text: &'a str,
@@ -414,31 +414,33 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn string(self, at: usize) -> Option<RawString> {
-        let start = self.after(b'"', at)?;
-        let (end, is_escaped) = if self.is_plain {
-            (start + length_to_quote(self.rest(start)), false)
-        } else {
-            self.end_of_odd_string(start)?
-        };
-        self.after(b'"', end)?;
-        let span = Span::truncated(start, end);
+        let end = self.after_string(at)?;
+        let span = Span::truncated(at + 1, end - 1);
+        let is_escaped = !self.is_plain && span.of(self.text).contains('\\');
         Some(RawString { span, is_escaped })
     }
 
-    /// Where a string ends that may have escapes in it, and whether it has.
-    fn end_of_odd_string(self, mut at: usize) -> Option<(usize, bool)> {
-        let mut is_escaped = false;
+    #[inline(always)]
+    fn after_string(self, at: usize) -> Option<usize> {
+        let start = self.after(b'"', at)?;
+        let end = if self.is_plain {
+            start + length_to_quote(self.rest(start))
+        } else {
+            self.end_of_odd_string(start)?
+        };
+        self.after(b'"', end)
+    }
+
+    /// Where a string ends that may have escapes in it.
+    fn end_of_odd_string(self, mut at: usize) -> Option<usize> {
         loop {
             let is_inside = |b: &&u8| !matches!(**b, b'"' | b'\\' | 0..0x20);
             at += self.rest(at).iter().take_while(is_inside).count();
             match self.peek(at)? {
-                b'"' => return Some((at, is_escaped)),
-                b'\\' => {
-                    is_escaped = true;
-                    at = self.after_escape(at)?;
-                }
+                b'"' => return Some(at),
+                b'\\' => at = self.after_escape(at)?,
                 _ => return None,
             }
         }
@@ -508,7 +510,7 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn after_scalar(self, at: usize) -> Option<usize> {
         match self.peek(at)? {
-            b'"' => Some(self.string(at)?.span.end() + 1),
+            b'"' => self.after_string(at),
             b'-' | b'0'..=b'9' => self.after_number(at),
             b't' => self.after_word("true", at),
             b'f' => self.after_word("false", at),
@@ -573,7 +575,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// How many bytes come before a quote.
+/// How many bytes come before a quote. Strings are short, so that this beats wider searches.
 #[inline]
 fn length_to_quote(bytes: &[u8]) -> usize {
     const LOW: u64 = u64::from_ne_bytes([0x01; 8]);

@@ -144,7 +144,7 @@ impl<'r> Pending<'r> {
     /// # Errors
     ///
     /// The [`Rejection`] of the first step that fails.
-    pub fn finish(self, now: UnixTime, keys: &KeySet) -> Result<AccessToken, Rejection> {
+    pub fn finish(mut self, now: UnixTime, keys: &KeySet) -> Result<AccessToken, Rejection> {
         self.verify(now, keys, false)
             .map(|verification| verification.token)
     }
@@ -152,8 +152,10 @@ impl<'r> Pending<'r> {
     /// [`finish`](Self::finish), with the key that verified the token. With `name_refused`, the
     /// signature of a token that is refused for its claims is checked as well, to tell in the
     /// rejection whose it was; which rejection it is does not depend on that.
+    ///
+    /// A token that is refused may be tried again with other keys; one that passes is used up.
     pub(crate) fn verify(
-        self,
+        &mut self,
         now: UnixTime,
         keys: &KeySet,
         name_refused: bool,
@@ -164,7 +166,7 @@ impl<'r> Pending<'r> {
             Selection::OtherAlgorithm => return Err(RejectionKind::AlgorithmRejected.into()),
             Selection::Ambiguous => return Err(RejectionKind::KeyAmbiguous.into()),
         };
-        let token = self.token;
+        let token = &mut self.token;
         let is_signed = || key.verify(token.signing_input, &token.signature);
         let leeway = self.resource_server.leeway();
         let times = match claims::judge(now, leeway, self.server, token.claims()) {
@@ -182,7 +184,8 @@ impl<'r> Pending<'r> {
         if !is_signed() {
             return Err(RejectionKind::SignatureInvalid.into());
         }
-        let verified = claims::read(self.server, times, token.payload, &token.members)
+        let payload = std::mem::take(&mut token.payload);
+        let verified = claims::read(self.server, times, payload, &token.members)
             .map_err(|_| RejectionKind::ClaimInvalid)?;
         Ok(Verification {
             token: AccessToken::new(verified),
