@@ -5,6 +5,7 @@
 //! ```
 //!
 //! See BENCHMARKING.md for how to read it.
+#![allow(clippy::disallowed_methods, reason = "benches measure time")]
 
 mod support;
 

@@ -48,15 +48,16 @@
 //!    `c_hash` or a `jti` that starts with `ID.` (ID tokens).
 //! 6. The key: one of that server's, by `kid` and algorithm; a token without a `kid` needs exactly
 //!    one key that fits. See [`JwksPolicy`] for how keys are fetched and how long they are used.
-//! 7. The signature.
-//! 8. The claims that are looked at have the right types: `sub` and `exp`, which are needed;
-//!    `aud`, `nbf`, `iat`, `scope`, `scp`, `client_id`, `cid`, `uid`, `jti` and the groups claim,
-//!    where they are there. `client_id` and `cid` agree.
-//! 9. No `cnf`: a token that is bound to a key of its client (DPoP, mutual TLS) is refused, since
+//! 7. No `cnf`: a token that is bound to a key of its client (DPoP, mutual TLS) is refused, since
 //!    nothing here could check the binding.
-//! 10. The audience, `aud`: one of the server's, compared exactly.
-//! 11. The client, if clients are restricted.
-//! 12. The times: before `exp`, not before `nbf` or `iat`, give or take the leeway.
+//! 8. The audience, `aud`: one of the server's, compared exactly.
+//! 9. The client, if clients are restricted. `client_id` and `cid` agree.
+//! 10. The times: before `exp`, not before `nbf` or `iat`, give or take the leeway.
+//! 11. The signature. It costs most, so what is refused either way is refused before; a token that
+//!     is refused for 7 to 10 may be forged as well.
+//! 12. The claims that are looked at have the right types: `sub` and `exp`, which are needed;
+//!     `aud`, `nbf`, `iat`, `scope`, `scp`, `client_id`, `cid`, `uid`, `jti` and the groups claim,
+//!     where they are there. Those of 8 to 10 are looked at there.
 //! 13. What the route asks for: scopes, or a role.
 //!
 //! Not checked: whether a token was revoked before it expired; `auth_time`, `acr`, `amr`; anything

@@ -19,6 +19,7 @@ use portcullis::{
 };
 use serde_json::json;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tokio::runtime::Runtime;
 use tower::{Layer, Service};
 
 #[global_allocator]
@@ -134,7 +135,12 @@ fn count_per_request(issuer: &TestIssuer, cached: &AuthenticateLayer, off: &Auth
 }
 
 /// What the layer says that its tokens take is what they take.
-fn count_what_is_remembered(issuer: &TestIssuer, layer: &AuthenticateLayer, max_bytes: usize) {
+fn count_what_is_remembered(
+    issuer: &TestIssuer,
+    layer: &AuthenticateLayer,
+    max_bytes: usize,
+    flood: usize,
+) {
     let hello = || tower::service_fn(|_: Request<()>| -> Reply { ready(Ok(Response::new("hi"))) });
     let mut service = layer.layer(hello());
     let said = |layer: &AuthenticateLayer| layer.remembered_tokens().unwrap();
@@ -148,7 +154,7 @@ fn count_what_is_remembered(issuer: &TestIssuer, layer: &AuthenticateLayer, max_
     assert_eq!(taken, held.bytes - said_before.bytes);
 
     // And never more, however many come.
-    for id in 100..4_000 {
+    for id in 100..flood {
         let request = request(&token(issuer, id));
         assert_eq!(ask(&mut service, request), 200);
         let held = said(layer);
@@ -161,23 +167,40 @@ fn count_what_is_remembered(issuer: &TestIssuer, layer: &AuthenticateLayer, max_
     }
 }
 
-#[test]
-fn few_allocations_a_request_and_no_byte_more_than_said() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+/// So many valid tokens, one after the other.
+fn flood(count: usize, max_bytes: usize) {
+    let runtime = runtime();
     let okta = runtime.block_on(TestAuthorizationServer::start());
     let issuer = okta.custom("default");
-    const MAX_BYTES: usize = 512 * 1_024;
-    let small = TokenCachePolicy::default().max_bytes(MAX_BYTES);
-    let [cached, off] = [TokenCachePolicy::default(), TokenCachePolicy::off()]
-        .map(|policy| runtime.block_on(layer(&okta, policy)));
-    count_per_request(&issuer, &cached, &off);
-
     let key = SigningKey::generate(Algorithm::EdDsa);
     issuer.publish(key.jwk());
     issuer.sign_with(&key);
-    let cached = runtime.block_on(layer(&okta, small));
-    count_what_is_remembered(&issuer, &cached, MAX_BYTES);
+    let policy = TokenCachePolicy::default().max_bytes(max_bytes);
+    let layer = runtime.block_on(layer(&okta, policy));
+    count_what_is_remembered(&issuer, &layer, max_bytes, count);
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn few_allocations_a_request_and_no_byte_more_than_said() {
+    let runtime = runtime();
+    let okta = runtime.block_on(TestAuthorizationServer::start());
+    let issuer = okta.custom("default");
+    let [cached, off] = [TokenCachePolicy::default(), TokenCachePolicy::off()]
+        .map(|policy| runtime.block_on(layer(&okta, policy)));
+    count_per_request(&issuer, &cached, &off);
+    flood(4_000, 512 * 1_024);
+}
+
+/// Takes minutes: `cargo test --release --all-features --test memory -- --ignored`.
+#[test]
+#[ignore = "a million signatures take minutes"]
+fn a_million_valid_tokens_stay_within_the_bound() {
+    flood(1_000_000, 16 * 1_024 * 1_024);
 }

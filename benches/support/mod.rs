@@ -1,5 +1,6 @@
 //! What the benches share: a token, a service, and a way to compare.
 #![allow(dead_code, reason = "each bench uses a part of it")]
+#![allow(clippy::disallowed_methods, reason = "benches measure time")]
 
 use std::{
     convert::Infallible,

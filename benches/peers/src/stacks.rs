@@ -25,6 +25,7 @@ use jwt_authorizer::{IntoLayer, JwtAuthorizer, layer::AuthorizationLayer};
 use oauth_resource_server::{KeyNaming, OAuthConfig, OAuthValidator, axum::AuthLayer};
 use portcullis::TokenCachePolicy;
 use serde::Deserialize;
+use tokio::runtime::Runtime;
 use tower::{Layer, Service};
 use tower_oauth2_resource_server::{
     server::OAuth2ResourceServer, tenant::TenantConfiguration, validation::ClaimsValidationSpec,
@@ -110,13 +111,18 @@ pub(crate) struct Stack {
     pub(crate) name: &'static str,
     /// The name of the one that it is compared with.
     pub(crate) bare: &'static str,
-    ask: Box<dyn FnMut(&HeaderMap) -> StatusCode>,
+    ask: Box<dyn FnMut(&HeaderMap, Option<&Runtime>) -> StatusCode>,
 }
 
 impl Stack {
-    /// One request, from its headers to the status of the response.
+    /// One request, from its headers to the status of the response, which must be there at once.
     pub(crate) fn ask(&mut self, headers: &HeaderMap) -> StatusCode {
-        (self.ask)(headers)
+        (self.ask)(headers, None)
+    }
+
+    /// One request that may wait, since some look for other keys when a token does not fit theirs.
+    fn ask_and_wait(&mut self, headers: &HeaderMap, runtime: &Runtime) -> StatusCode {
+        (self.ask)(headers, Some(runtime))
     }
 }
 
@@ -134,27 +140,25 @@ impl Stacks<'_> {
         S::Error: Debug,
         B: Default,
     {
+        let mut stack = Stack {
+            name,
+            bare,
+            ask: Box::new(move |headers, runtime| ask(&mut service, headers, runtime)),
+        };
         for attempt in 0.. {
-            let mut request = Request::new(B::default());
-            *request.headers_mut() = self.good.clone();
-            let response = self.world.runtime.block_on(service.call(request));
-            let status = response.unwrap().status();
+            let status = stack.ask_and_wait(self.good, &self.world.runtime);
             if status == 200 {
                 break;
             }
             assert!(attempt < 200, "{name} says {status}");
             std::thread::sleep(Duration::from_millis(10));
         }
-        self.list.push(Stack {
-            name,
-            bare,
-            ask: Box::new(move |headers| ask(&mut service, headers)),
-        });
+        self.list.push(stack);
     }
 }
 
-/// Nothing has to wait once the keys are there, so no runtime takes part in what is measured.
-fn ask<S, B, R>(service: &mut S, headers: &HeaderMap) -> StatusCode
+/// Without a runtime, so that none takes part in what is measured, or with one, if it has to wait.
+fn ask<S, B, R>(service: &mut S, headers: &HeaderMap, runtime: Option<&Runtime>) -> StatusCode
 where
     S: Service<Request<B>, Response = Response<R>>,
     S::Error: Debug,
@@ -164,10 +168,15 @@ where
     assert!(service.poll_ready(&mut context).is_ready());
     let mut request = Request::new(B::default());
     *request.headers_mut() = headers.clone();
-    match pin!(service.call(request)).poll(&mut context) {
-        Poll::Ready(response) => black_box(response.unwrap()).status(),
-        Poll::Pending => panic!("it had to wait"),
-    }
+    let response = pin!(service.call(request));
+    let response = match runtime {
+        Some(runtime) => runtime.block_on(response),
+        None => match response.poll(&mut context) {
+            Poll::Ready(response) => response,
+            Poll::Pending => panic!("it had to wait"),
+        },
+    };
+    black_box(response.unwrap()).status()
 }
 
 async fn hello_axum() -> &'static str {
@@ -208,7 +217,11 @@ pub(crate) fn stacks(world: &World, good: &HeaderMap) -> Vec<Stack> {
     stacks.add("portcullis, warm", BARE, ours(TokenCachePolicy::default()));
     stacks.add("portcullis, cold", BARE, ours(TokenCachePolicy::off()));
     let layer = jwt_authorizer(world);
-    stacks.add::<Body07, _, _>("jwt-authorizer 0.15.0", BARE_AXUM_07, layer.layer(axum_07()));
+    stacks.add::<Body07, _, _>(
+        "jwt-authorizer 0.15.0",
+        BARE_AXUM_07,
+        layer.layer(axum_07()),
+    );
     let handler = hello_with_claims.with_state(axum_jwt_auth(world));
     stacks.add::<Body08, _, _>("axum-jwt-auth 0.7.0", BARE_AXUM_08, handler);
     let service = tower_oauth2(world).into_layer().layer(hello());
@@ -317,10 +330,13 @@ fn aliri(world: &World) -> aliri_oauth2::Authority {
 }
 
 /// Tokens that nobody should let through, each wrong in one way.
-pub(crate) struct Bad(Vec<(&'static str, HeaderMap)>);
+pub(crate) struct Bad<'w> {
+    world: &'w World,
+    tokens: Vec<(&'static str, HeaderMap)>,
+}
 
-impl Bad {
-    pub(crate) fn new(world: &World) -> Self {
+impl<'w> Bad<'w> {
+    pub(crate) fn new(world: &'w World) -> Self {
         let key = world.issuer.key();
         let with = |name: &str, value: serde_json::Value| {
             let mut claims = claims(world.issuer.issuer(), now(), 0);
@@ -331,25 +347,26 @@ impl Bad {
         let (token, other) = (world.token(0), world.token(1));
         let (message, _) = token.rsplit_once('.').unwrap();
         let (_, signature) = other.rsplit_once('.').unwrap();
-        Self(vec![
+        let tokens = vec![
             ("signature", bearer(&format!("{message}.{signature}"))),
             ("audience", with("aud", "api://other".into())),
             ("issuer", with("iss", "https://other.example.com".into())),
             ("expiry", with("exp", (now() - 3_600).into())),
-        ])
+        ];
+        Self { world, tokens }
     }
 
-    /// What a stack lets through that it should refuse; nobody expects that of the bare ones.
+    /// What a stack lets through that it should refuse.
     pub(crate) fn passed_by(&self, stack: &mut Stack) -> Vec<&'static str> {
-        let passed = self.0.iter().filter(|(_, headers)| {
-            let status = stack.ask(headers);
-            assert!(
-                status == 200 || status.is_client_error(),
-                "{} says {status}",
-                stack.name
-            );
-            status == 200
-        });
-        passed.map(|(what, _)| *what).collect()
+        let mut passed = Vec::new();
+        for (what, headers) in &self.tokens {
+            let status = stack.ask_and_wait(headers, &self.world.runtime);
+            match status.as_u16() {
+                200 => passed.push(*what),
+                401 | 403 => {}
+                _ => println!("{} says {status} to another {what}", stack.name),
+            }
+        }
+        passed
     }
 }
