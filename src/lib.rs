@@ -11,7 +11,8 @@
 //!   presets.
 //! - [`ResourceServer`] puts them together, in code or [from the
 //!   environment](ResourceServer::from_env).
-//! - [`AuthenticateLayer`] is the gate. It holds the keys.
+//! - [`AuthenticateLayer`] is the gate. It holds the keys, and remembers the tokens that passed, to
+//!   be [quicker the next time](TokenCachePolicy).
 //! - [`RequireLayer`], further in, asks for scopes or a role.
 //! - [`AccessToken`] is what handlers receive.
 //!

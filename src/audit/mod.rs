@@ -2,7 +2,9 @@
 //!
 //! Every decision, and everything that happens to the keys, is an [`Event`]: plain, borrowed data
 //! that never contains a token. An [`AuditSink`] is told of each, after it was decided; sinks
-//! observe and never decide. With none attached, nothing is built and no clock is read.
+//! observe and never decide. With none attached, nothing is built and no clock is read for them; with
+//! one, the signature of a token that is refused for its claims is checked after all, so that the event
+//! can say [whose it was](Decision::subject).
 //!
 //! ```
 //! use portcullis::{AuthenticateLayer, AuthorizationServer, ResourceServer, audit::Event};

@@ -106,12 +106,14 @@ pub(crate) const BARE_AXUM_07: &str = "bare handler, axum 0.7";
 type Body08 = axum::body::Body;
 type Body07 = axum_07::body::Body;
 
+type Ask = Box<dyn FnMut(&HeaderMap, Option<&Runtime>) -> StatusCode>;
+
 /// A service, ready to be asked.
 pub(crate) struct Stack {
     pub(crate) name: &'static str,
     /// The name of the one that it is compared with.
     pub(crate) bare: &'static str,
-    ask: Box<dyn FnMut(&HeaderMap, Option<&Runtime>) -> StatusCode>,
+    ask: Ask,
 }
 
 impl Stack {

@@ -4,8 +4,8 @@
 //! cargo run --release --bin allocations
 //! ```
 //!
-//! It is a program of its own because counting takes time: as much as a tenth of what some of the
-//! requests take.
+//! It is a program of its own because counting takes time, by which a library that allocates more
+//! would look slower than it is.
 
 #[path = "../../../support/mod.rs"]
 mod support;

@@ -11,8 +11,9 @@
 //! - A lookup, of random tokens and of one: the least of rounds in which the maps take turns. The
 //!   maps have room for twice the tokens. Reading the token that is looked for is in it; in a server
 //!   it would have just arrived. With two threads, it is what a lookup takes each of them.
-//! - An insertion into a map that is full, at its bound, so that each gives up another token. The
-//!   allocations are counted meanwhile, which takes some 20 ns each.
+//! - An insertion into a map that is full, so that something is given up for it (moka may give up
+//!   the new one): the least of rounds, too. The allocations are counted meanwhile, which takes some
+//!   nanoseconds each.
 //! - Bytes: what was asked of the allocator for a full map, by entry, less the token and the value.
 //! - Witnesses: entries that are still in memory after ten times as many insertions as the bound
 //!   allows, by that bound. papaya has none, so the oldest are removed by hand; what is compared is
@@ -28,7 +29,10 @@ use std::{
     hash::{BuildHasher, Hash, Hasher, RandomState},
     hint::black_box,
     mem::size_of,
-    sync::{Arc, Barrier},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Instant,
 };
@@ -323,33 +327,39 @@ const KINDS: [Kind; 4] = [
     },
 ];
 
-/// Nanoseconds that a lookup takes each of `threads`.
-fn lookups(map: &dyn Map, tokens: &[&[u8]], threads: usize, count: usize) -> f64 {
-    let barrier = Barrier::new(threads);
-    let one = |start: usize| {
-        let tokens = tokens.iter().cycle().skip(start).take(count);
-        barrier.wait();
+/// Nanoseconds that a lookup takes each of `threads`: from when the first begins until the last is
+/// done, so that it does not look better if they never meet.
+fn lookups(map: &dyn Map, tokens: &[&[u8]], threads: usize) -> f64 {
+    const LOOKUPS: usize = 50_000;
+    let waiting = AtomicUsize::new(threads);
+    let one = &|start: usize| {
+        let tokens = tokens.iter().cycle().skip(start).take(LOOKUPS);
+        // A thread that sleeps until all are there is late.
+        waiting.fetch_sub(1, Ordering::SeqCst);
+        while waiting.load(Ordering::SeqCst) > 0 {
+            std::hint::spin_loop();
+        }
         let began = Instant::now();
         for token in tokens {
             assert!(black_box(map.find(token)).is_some());
         }
-        began.elapsed().as_nanos() as f64 / count as f64
+        (began, Instant::now())
     };
-    let starts = || (0..threads).map(|_| fastrand::usize(..tokens.len()));
-    if threads == 1 {
-        return starts().map(one).sum();
-    }
-    thread::scope(|scope| {
-        let running: Vec<_> = (starts())
+    let times: Vec<_> = thread::scope(|scope| {
+        let running: Vec<_> = (0..threads)
+            .map(|_| fastrand::usize(..tokens.len()))
             .map(|start| scope.spawn(move || one(start)))
             .collect();
         let times = running.into_iter().map(|thread| thread.join().unwrap());
-        times.sum::<f64>() / threads as f64
-    })
+        times.collect()
+    });
+    let began = times.iter().map(|(began, _)| *began).min().unwrap();
+    let ended = times.iter().map(|(_, ended)| *ended).max().unwrap();
+    (ended - began).as_nanos() as f64 / LOOKUPS as f64
 }
 
 fn compare_lookups(entries: usize) {
-    const ROUNDS: usize = 30;
+    const ROUNDS: usize = 20;
     let tokens = Tokens::default().many(entries);
     let witness = Arc::new(());
     let maps = KINDS.map(|kind| (kind.new)(2 * entries));
@@ -375,7 +385,7 @@ fn compare_lookups(entries: usize) {
     for _ in 0..ROUNDS {
         for (case, (tokens, threads)) in cases.into_iter().enumerate() {
             for (map, least) in maps.iter().zip(&mut least) {
-                let time = lookups(&**map, tokens, threads, 20_000);
+                let time = lookups(&**map, tokens, threads);
                 least[case] = least[case].min(time);
             }
         }
@@ -392,31 +402,45 @@ fn used(region: &Region<'_, System>) -> f64 {
 }
 
 fn compare_insertions(bound: usize) {
+    const ROUNDS: usize = 20;
+    const INSERTIONS: usize = 2_000;
+    let mut tokens = Tokens::default();
+    let witness = Arc::new(());
+    let full = KINDS.map(|kind| {
+        let before = Arc::strong_count(&witness);
+        let region = Region::new(ALLOCATOR);
+        let map = (kind.new)(bound);
+        // Twice as many as it holds, so that no part of it has room.
+        for _ in 0..if kind.is_bounded { 2 * bound } else { bound } {
+            map.insert(&tokens.next(), value(&witness));
+        }
+        map.settle();
+        let entries = Arc::strong_count(&witness) - before;
+        let bytes = used(&region) / entries as f64 - (TOKEN + VALUE) as f64;
+        (kind, map, entries, bytes)
+    });
+    let mut least = [f64::INFINITY; KINDS.len()];
+    for _ in 0..ROUNDS {
+        for ((kind, map, ..), least) in full.iter().zip(&mut least) {
+            if !kind.is_bounded {
+                continue;
+            }
+            let new = tokens.many(INSERTIONS);
+            let values: Vec<_> = new.iter().map(|_| value(&witness)).collect();
+            let began = Instant::now();
+            for (token, value) in new.iter().zip(values) {
+                map.insert(token, value);
+            }
+            let time = began.elapsed().as_nanos() as f64 / INSERTIONS as f64;
+            *least = least.min(time);
+        }
+    }
     println!("\nat a bound of {bound} tokens");
     println!(
         "{:<14} {:>12} {:>14} {:>12}",
         "map", "insertion ns", "bytes by entry", "entries"
     );
-    for kind in KINDS {
-        const INSERTIONS: usize = 20_000;
-        let mut tokens = Tokens::default();
-        let witness = Arc::new(());
-        let region = Region::new(ALLOCATOR);
-        let map = (kind.new)(bound);
-        // As many again where some are given up, so that every part of it is full.
-        for _ in 0..if kind.is_bounded { 2 * bound } else { bound } {
-            map.insert(&tokens.next(), value(&witness));
-        }
-        map.settle();
-        let entries = Arc::strong_count(&witness) - 1;
-        let bytes = used(&region) / entries as f64 - (TOKEN + VALUE) as f64;
-        let more = tokens.many(INSERTIONS);
-        let values: Vec<_> = more.iter().map(|_| value(&witness)).collect();
-        let began = Instant::now();
-        for (token, value) in more.iter().zip(values) {
-            map.insert(token, value);
-        }
-        let time = began.elapsed().as_nanos() as f64 / INSERTIONS as f64;
+    for ((kind, _, entries, bytes), time) in full.iter().zip(least) {
         let time = match kind.is_bounded {
             true => format!("{time:.0}"),
             false => "no bound".to_owned(),
