@@ -277,6 +277,11 @@ impl fmt::Display for RejectionKind {
 }
 
 /// The steps that a request goes through, in this order.
+///
+/// A token that is refused at [`Claims`](Self::Claims) may be forged as well: what is refused either
+/// way is refused before its signature is checked. A few claims are looked at after that, and count as
+/// the same step. Whether it was signed is what
+/// [`Decision::subject`](crate::audit::Decision::subject) tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Step {
@@ -288,10 +293,10 @@ pub enum Step {
     Route,
     /// Find the key.
     Key,
-    /// Check the signature.
-    Signature,
     /// Check the claims.
     Claims,
+    /// Check the signature.
+    Signature,
     /// Check scopes and roles against what the route needs.
     Authorize,
 }

@@ -5,8 +5,9 @@ use crate::error::ConfigError;
 /// How many verified tokens are remembered, so that they need not be verified again.
 ///
 /// A token that comes a second time costs about a hundredth of the first. Nothing else changes: a
-/// remembered token is compared byte for byte, its times are judged on every request, and it is
-/// forgotten with the key that verified it. Tokens that were refused are not remembered.
+/// remembered token is compared byte for byte, its times are judged on every request, and once
+/// the key that verified it has gone it is not used any more. Tokens that were refused are not
+/// remembered.
 ///
 /// The room for the entries themselves, 17 bytes each, is taken when the layer is made. The rest is
 /// taken as tokens come: what the verified token holds anyway, the token as it was sent, and 64 bytes.
@@ -24,8 +25,9 @@ use crate::error::ConfigError;
 ///
 /// # Security
 ///
-/// Tokens are in memory for as long as they are remembered, and overwritten when they are forgotten;
-/// claims are not overwritten. Switch it [off](Self::off) if no token may be in memory longer than
+/// Tokens are in memory for as long as they are remembered, and overwritten when they are forgotten,
+/// which is when their room is needed, or when they come again and their key has gone; also if they
+/// have expired meanwhile. Claims are not overwritten. Switch it [off](Self::off) if no token may be in memory longer than
 /// its request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenCachePolicy {

@@ -13,8 +13,9 @@ use axum::{
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use portcullis::{
-    AccessToken, AuthenticateLayer, EmptyRejection, Rejection, RejectionKind, RequireLayer, Role,
-    ScopeRequirement, test_util::Behaviour,
+    AccessToken, Algorithm, AuthenticateLayer, EmptyRejection, Rejection, RejectionKind,
+    RequireLayer, Role, ScopeRequirement,
+    test_util::{Behaviour, SigningKey},
 };
 use serde_json::{Value, json};
 use support::{Answer, World, ask, send};
@@ -718,6 +719,31 @@ async fn every_decision_is_an_event() {
             "decision GET /orders/{id} TOKEN_MISSING subject=- issuer=- step=extract waited=false".to_owned(),
         ]
     );
+}
+
+/// A subject is named where the signature is good, also if the token is refused before it would be
+/// looked at, and never where it is not.
+#[tokio::test]
+async fn a_subject_is_named_only_if_it_was_signed() {
+    let world = World::new().await;
+    let stranger = SigningKey::generate(Algorithm::Rs256).with_kid(world.issuer.key().kid());
+    for (changes, kind) in [
+        (json!({ "exp": 1 }), "TOKEN_EXPIRED"),
+        (json!({ "aud": "api://other" }), "AUDIENCE_MISMATCH"),
+        (json!({ "groups": 1 }), "CLAIM_INVALID"),
+    ] {
+        let claims = world.issuer.claims(changes);
+        let subject = claims["sub"].as_str().unwrap().to_owned();
+        let last = || world.log.with_prefix("decision").pop().unwrap();
+        world.ask(&world.issuer.key().sign(&claims)).await;
+        assert!(
+            last().contains(&format!("{kind} subject={subject} ")),
+            "{}",
+            last()
+        );
+        world.ask(&stranger.sign(&claims)).await;
+        assert!(last().contains("subject=- "), "{}", last());
+    }
 }
 
 #[tokio::test]

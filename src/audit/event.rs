@@ -70,7 +70,8 @@ pub struct Decision<'a> {
     pub took: Duration,
     /// Whether it had to wait for keys.
     pub waited: bool,
-    /// Whether the token had been verified before and was remembered.
+    /// Whether the token had been verified before and was remembered; `false` for a refusal further
+    /// in.
     pub remembered: bool,
 }
 

@@ -442,7 +442,7 @@ impl State {
             Outcome::Failed { retry_after } => self.failed(now, retry_after, random),
             Outcome::Keys { keys, .. } if keys.is_empty() => self.emptied(now, in_time, random),
             Outcome::Keys {
-                keys,
+                mut keys,
                 max_age,
                 etag,
             } => {
@@ -456,7 +456,12 @@ impl State {
                 };
                 let keys = match same {
                     Some(before) => Arc::clone(&before.keys),
-                    None => Arc::new(keys),
+                    None => {
+                        if let Some(before) = &before {
+                            keys.take_over(&before.keys);
+                        }
+                        Arc::new(keys)
+                    }
                 };
                 if changed.is_some() {
                     self.generation += 1;

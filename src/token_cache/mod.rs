@@ -168,7 +168,8 @@ impl Entry {
         })
     }
 
-    /// What it takes of the heap, as far as it is asked for here. The key is the key set's.
+    /// What it takes of the heap, as far as it is asked for here. The key is shared by all tokens
+    /// that it verified.
     fn bytes(&self) -> usize {
         // A count of strong and one of weak references are in front of what an `Arc` holds.
         const COUNTS: usize = 2 * size_of::<usize>();

@@ -173,9 +173,10 @@ impl<T> Table<T> {
     /// Gives up the next value, in the order of the slots, that was not found since the last time.
     /// The caller knows that there is one.
     fn give_up_one(&self, writer: &mut Writer) {
-        // After so many second chances that were taken, the next one goes: this must not take long.
+        // After so many second chances that were taken, the next one goes: this must not take long,
+        // and must come to an end while readers go on finding values.
         const CHANCES: usize = 1_000;
-        let mut chances = CHANCES;
+        let mut chances = CHANCES.min(writer.entries);
         for _ in 0..=2 * writer.sizes.len() {
             let slot = writer.hand;
             writer.hand = (slot + 1) % writer.sizes.len();

@@ -1,6 +1,6 @@
 //! The claims of a token: well formed, for us, and in time.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use smallvec::SmallVec;
 
@@ -125,15 +125,15 @@ pub(crate) fn judge_times(
     Ok(())
 }
 
-/// What the token says, once its signature is good. Everything that is looked at must have its
+/// What the token says, once its signature is good; takes the payload with it. Everything that is looked at must have its
 /// type, also where it is optional.
 pub(crate) fn read(
     server: &AuthorizationServer,
     times: Times,
-    payload: String,
+    payload: &mut String,
     members: &Members,
 ) -> Result<Verified, Malformed> {
-    let claims = Object::new(&payload, members);
+    let claims = Object::new(payload, members);
     let required = |name| claims.raw_string(name)?.ok_or(Malformed);
     let (issuer, subject) = (required("iss")?, required("sub")?);
     let client_id = client_id(claims)?;
@@ -142,7 +142,7 @@ pub(crate) fn read(
     let groups = groups(claims, &server.groups_claim.0)?;
 
     let span = Span::new(0, payload.len()).ok_or(Malformed)?;
-    let mut text = Text(payload);
+    let mut text = Text(mem::take(payload));
     let mut lists = Vec::with_capacity(scopes.len() + groups.len());
     for (scope, is_list) in scopes {
         let scope = text.keep(scope)?;

@@ -14,6 +14,10 @@ use crate::{access_token::Span, time::UnixTime};
 const MAX_DEPTH: u32 = 32;
 const MAX_MEMBERS: usize = 256;
 
+/// Up to so many names are compared with each other as they come; if there are more, all of them are
+/// sorted, so that nobody can make this take long.
+const FEW: usize = 16;
+
 /// The text is not such an object, or a member has not the type that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
@@ -81,6 +85,19 @@ impl Members {
     /// Adds the members of the object that begins `at`; where it ends. Within its values,
     /// `max_depth` brackets may be open.
     fn scan(&mut self, scanner: Scanner<'_>, at: usize, max_depth: u32) -> Option<usize> {
+        let end = self.scan_members(scanner, at, max_depth)?;
+        (self.list.len() <= FEW || self.are_names_distinct(scanner.text)).then_some(end)
+    }
+
+    fn are_names_distinct(&self, text: &str) -> bool {
+        let mut names: Vec<_> = (self.list.iter())
+            .map(|member| self.name(text, member))
+            .collect();
+        names.sort_unstable();
+        names.windows(2).all(|pair| pair[0] != pair[1])
+    }
+
+    fn scan_members(&mut self, scanner: Scanner<'_>, at: usize, max_depth: u32) -> Option<usize> {
         self.is_plain = scanner.is_plain;
         let mut at = scanner.after_space(scanner.after(b'{', at)?);
         if let Some(end) = scanner.after(b'}', at) {
@@ -118,7 +135,8 @@ impl Members {
                 is_escaped: false,
             }
         };
-        let is_known = self.bits & bit(member.prefix) != 0
+        let is_known = self.list.len() < FEW
+            && self.bits & bit(member.prefix) != 0
             && self
                 .search(
                     scanner.text,
@@ -688,6 +706,27 @@ mod tests {
             &"{\"a\":".repeat(3_000),
         ] {
             assert!(Members::of(text).is_err(), "{text:?} was taken");
+        }
+    }
+
+    /// Names are compared in another way where there are many of them.
+    #[test]
+    fn a_name_that_comes_twice_is_found_among_many() {
+        for count in [2, 15, 16, 17, 18, 200] {
+            let mut members: Vec<_> = (0..count)
+                .map(|n| format!("\"https://claims.example/{n}\":{n}"))
+                .collect();
+            let text = |members: &[String]| format!("{{{}}}", members.join(","));
+            assert!(Members::of(&text(&members)).is_ok(), "{count}");
+            for again in [0, count / 2, count - 1] {
+                for name in [format!("/{again}"), format!("\\u002f{again}")] {
+                    members.push(format!("\"https://claims.example{name}\":0"));
+                    assert!(Members::of(&text(&members)).is_err(), "{again} of {count}");
+                    let nested = format!("{{\"a\":{}}}", text(&members));
+                    with(&nested, |object| assert!(object.object("a").is_err()));
+                    members.pop();
+                }
+            }
         }
     }
 

@@ -152,6 +152,20 @@ impl KeySet {
         )
     }
 
+    /// Takes over the keys of `before` that are the same, so that whoever holds on to them holds on
+    /// to no others.
+    pub(crate) fn take_over(&mut self, before: &Self) {
+        for key in &mut self.keys {
+            let same = before
+                .keys
+                .iter()
+                .find(|other| other.identity() == key.identity());
+            if let Some(same) = same {
+                *key = Arc::clone(same);
+            }
+        }
+    }
+
     /// Whether both sets verify the same tokens.
     pub(crate) fn same_keys(&self, other: &Self) -> bool {
         self.keys
@@ -327,4 +341,32 @@ fn is_object(json: &[u8]) -> bool {
 fn without_leading_zeros(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     &number[zeros..]
+}
+
+#[cfg(all(test, feature = "test-util"))]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::test_util::SigningKey;
+
+    /// Remembered tokens hold on to their keys: those of old sets must not pile up.
+    #[test]
+    fn a_key_that_stays_is_the_same_one_in_the_next_set() {
+        let server = AuthorizationServer::okta_custom("company.okta.com", "default")
+            .audience("api")
+            .algorithms([Algorithm::EdDsa]);
+        let [a, b] = ["a", "b"].map(|kid| SigningKey::generate(Algorithm::EdDsa).with_kid(kid));
+        let other_b = SigningKey::generate(Algorithm::EdDsa).with_kid("b");
+        let set = |keys: &[&SigningKey]| {
+            let jwks: Vec<_> = keys.iter().map(|key| key.jwk()).collect();
+            KeySet::from_json(json!({ "keys": jwks }).to_string().as_bytes(), &server).unwrap()
+        };
+        let before = set(&[&a, &b]);
+        let mut after = set(&[&a, &other_b]);
+        after.take_over(&before);
+        assert!(Arc::ptr_eq(&before.keys[0], &after.keys[0]));
+        assert!(!Arc::ptr_eq(&before.keys[1], &after.keys[1]));
+        assert!(after.same_keys(&set(&[&a, &other_b])));
+    }
 }

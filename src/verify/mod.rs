@@ -184,9 +184,14 @@ impl<'r> Pending<'r> {
         if !is_signed() {
             return Err(RejectionKind::SignatureInvalid.into());
         }
-        let payload = std::mem::take(&mut token.payload);
-        let verified = claims::read(self.server, times, payload, &token.members)
-            .map_err(|_| RejectionKind::ClaimInvalid)?;
+        let read = claims::read(self.server, times, &mut token.payload, &token.members);
+        let Ok(verified) = read else {
+            let rejection = Rejection::from(RejectionKind::ClaimInvalid);
+            return Err(match token.claims().string("sub") {
+                Ok(Some(subject)) => rejection.with_subject(&subject),
+                _ => rejection,
+            });
+        };
         Ok(Verification {
             token: AccessToken::new(verified),
             key: Arc::clone(key),
