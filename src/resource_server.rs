@@ -1,7 +1,7 @@
 //! The policy: whom a resource server trusts, how strictly it reads the clock, and how much it
 //! remembers.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     authorization_server::AuthorizationServer, error::ConfigError,
@@ -30,7 +30,7 @@ pub struct ResourceServer(Arc<Policy>);
 #[derive(Debug)]
 struct Policy {
     authorization_servers: Vec<AuthorizationServer>,
-    by_issuer: HashMap<Arc<str>, usize>,
+    by_issuer: BTreeMap<Arc<str>, usize>,
     leeway: Duration,
     token_cache: TokenCachePolicy,
 }
@@ -113,7 +113,7 @@ impl ResourceServerBuilder {
             ));
         }
         self.token_cache.check()?;
-        let mut by_issuer = HashMap::new();
+        let mut by_issuer = BTreeMap::new();
         for (index, server) in self.authorization_servers.iter().enumerate() {
             server.check()?;
             for issuer in server.issuers() {

@@ -79,6 +79,12 @@ impl Attempt {
             remembered: false,
         }
     }
+
+    /// Whether it was refused because there is no such key, as far as is known.
+    fn misses_key(&self) -> bool {
+        let rejection = self.result.as_ref().err();
+        rejection.is_some_and(|rejection| rejection.kind() == RejectionKind::KeyUnknown)
+    }
 }
 
 impl Authenticator {
@@ -177,15 +183,16 @@ impl Authenticator {
         let Some(cache) = self.caches.get(index) else {
             return refuse(Rejection::keys_unavailable(Duration::ZERO), Some(index));
         };
-        let kid = pending.unverified_kid();
         let at_hand = cache.at_hand(now);
-        if let Some(snapshot) = at_hand.as_ref().and_then(AtHand::snapshot)
-            && kid.is_none_or(|kid| snapshot.keys.contains(kid))
-        {
+        if let Some(snapshot) = at_hand.as_ref().and_then(AtHand::snapshot) {
             let attempt = self.finish(now, credentials, &mut pending, snapshot);
-            let generation = snapshot.generation;
-            return self.reconsider(now, credentials, cache, generation, pending, attempt);
+            let misses = pending.unverified_kid().is_some() && attempt.misses_key();
+            if !misses {
+                let generation = snapshot.generation;
+                return self.reconsider(now, credentials, cache, generation, pending, attempt);
+            }
         }
+        let kid = pending.unverified_kid();
         let want = Want {
             kid,
             failed_with: None,

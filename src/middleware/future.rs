@@ -43,8 +43,9 @@ pin_project! {
         Reject { response: Option<Res> },
         Wait {
             keys: Keys,
-            // The service that was ready, and the request that it is for.
-            parked: Option<(S, Request<B>, Gate<R>)>,
+            // The service that was ready, and the request that it is for. In a box, since what
+            // waits is rare and would make every future large.
+            parked: Option<Box<(S, Request<B>, Gate<R>)>>,
         },
     }
 }
@@ -72,8 +73,8 @@ where
         Self { state }
     }
 
-    pub(crate) const fn wait(keys: Keys, ready: S, request: Request<B>, gate: Gate<R>) -> Self {
-        let parked = Some((ready, request, gate));
+    pub(crate) fn wait(keys: Keys, ready: S, request: Request<B>, gate: Gate<R>) -> Self {
+        let parked = Some(Box::new((ready, request, gate)));
         let state = State::Wait { keys, parked };
         Self { state }
     }
@@ -112,9 +113,10 @@ where
                 }
                 Projected::Wait { keys, parked } => {
                     let obtained = ready!(keys.as_mut().poll(cx));
-                    let Some((mut service, mut request, gate)) = parked.take() else {
+                    let Some(parked) = parked.take() else {
                         return Poll::Pending;
                     };
+                    let (mut service, mut request, gate) = *parked;
                     let next = match gate
                         .authenticator
                         .judge_after(obtained, &request, gate.mode)
