@@ -8,10 +8,7 @@
 
 mod support;
 
-use std::{
-    env,
-    process::{Command, ExitCode},
-};
+use std::{env, process::Command};
 
 use http::HeaderMap;
 use portcullis::{Algorithm, TokenCachePolicy};
@@ -29,25 +26,24 @@ const CASES: [&str; 6] = [
 /// As many requests as are counted.
 const COUNT: usize = 200;
 
-fn main() -> ExitCode {
+fn main() {
     let arguments: Vec<_> = env::args().skip(1).collect();
     if let [flag, case] = &arguments[..]
         && flag == "--case"
     {
         run(case);
-        return ExitCode::SUCCESS;
+        return;
     }
     let counts = CASES.map(count);
     let Some(bare) = counts[1] else {
-        eprintln!("this bench needs valgrind, and a system that it works on");
-        return ExitCode::FAILURE;
+        println!("left out: it needs valgrind, and a system that valgrind works on");
+        return;
     };
     println!("{:<18} {:>14} {:>14}", "case", "instructions", "less bare");
     for (case, count) in CASES.iter().zip(counts) {
         let count = count.unwrap_or(f64::NAN);
         println!("{case:<18} {count:>14.0} {:>14.0}", count - bare);
     }
-    ExitCode::SUCCESS
 }
 
 /// Runs one case under callgrind, which counts inside of `count_here` alone.

@@ -12,7 +12,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    process::{Command, ExitCode},
+    process::Command,
     thread,
 };
 
@@ -103,7 +103,7 @@ fn wrk(address: SocketAddr, token: &str) -> Option<(f64, f64)> {
     Some((count, rate))
 }
 
-fn main() -> ExitCode {
+fn main() {
     let world = World::new();
     let router = || Router::new().route("/", get(|| async { "hello" }));
     let [warm, cold] = [TokenCachePolicy::default(), TokenCachePolicy::off()]
@@ -117,8 +117,8 @@ fn main() -> ExitCode {
     for _ in 0..ROUNDS {
         for server in &mut servers {
             if server.round(&token).is_none() {
-                eprintln!("this bench needs wrk");
-                return ExitCode::FAILURE;
+                println!("left out: it needs wrk");
+                return;
             }
         }
     }
@@ -141,5 +141,4 @@ fn main() -> ExitCode {
             bare_cost / cost
         );
     }
-    ExitCode::SUCCESS
 }
