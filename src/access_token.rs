@@ -78,19 +78,23 @@ impl Span {
         }
     }
 
+    #[inline]
     pub(crate) fn start(self) -> usize {
         self.start.into()
     }
 
+    #[inline]
     pub(crate) fn end(self) -> usize {
         self.end.into()
     }
 
+    #[inline]
     pub(crate) fn len(self) -> usize {
         self.end().saturating_sub(self.start())
     }
 
     /// The part; nothing if it is not one of this text.
+    #[inline]
     pub(crate) fn of(self, text: &str) -> &str {
         text.get(self.start()..self.end()).unwrap_or_default()
     }

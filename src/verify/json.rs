@@ -116,6 +116,7 @@ impl Members {
         }
     }
 
+    #[inline(always)]
     fn add(&mut self, scanner: Scanner<'_>, name: RawString, value: Span) -> Option<()> {
         let member = if name.is_escaped {
             let unescaped = name.unescape(scanner.text).ok()?;
@@ -171,6 +172,7 @@ impl Members {
         self.search(text, prefix, name)
     }
 
+    #[inline]
     fn search(&self, text: &str, prefix: u64, name: &str) -> Option<Span> {
         let is_it = |member: &&Member| {
             member.prefix == prefix
@@ -277,16 +279,21 @@ impl<'a> Object<'a> {
 
 impl RawString {
     /// What the string says.
+    #[inline]
     pub(crate) fn unescape(self, text: &str) -> Result<Cow<'_, str>, Malformed> {
-        if !self.is_escaped {
-            return Ok(Cow::Borrowed(self.span.of(text)));
+        if self.is_escaped {
+            self.unescaped(text).map(Cow::Owned)
+        } else {
+            Ok(Cow::Borrowed(self.span.of(text)))
         }
+    }
+
+    #[cold]
+    fn unescaped(self, text: &str) -> Result<String, Malformed> {
         let quoted = text
             .get(self.span.start() - 1..=self.span.end())
             .ok_or(Malformed)?;
-        serde_json::from_str(quoted)
-            .map(Cow::Owned)
-            .map_err(|_| Malformed)
+        serde_json::from_str(quoted).map_err(|_| Malformed)
     }
 }
 
@@ -432,7 +439,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn string(self, at: usize) -> Option<RawString> {
         let end = self.after_string(at)?;
         let span = Span::truncated(at + 1, end - 1);
@@ -452,6 +459,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Where a string ends that may have escapes in it.
+    #[cold]
     fn end_of_odd_string(self, mut at: usize) -> Option<usize> {
         loop {
             let is_inside = |b: &&u8| !matches!(**b, b'"' | b'\\' | 0..0x20);
@@ -525,7 +533,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A string, number or word.
-    #[inline]
+    #[inline(always)]
     fn after_scalar(self, at: usize) -> Option<usize> {
         match self.peek(at)? {
             b'"' => self.after_string(at),
@@ -537,6 +545,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    #[inline(always)]
     fn after_brackets(self, mut at: usize, max_depth: u32) -> Option<usize> {
         let mut depth = 0;
         // A bit for each open bracket, the innermost lowest: whether it is an object's.
