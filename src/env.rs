@@ -327,34 +327,31 @@ impl Reader {
     }
 
     fn token_cache(&mut self) -> TokenCachePolicy {
-        const NAMES: [&str; 2] = ["TOKEN_CACHE_MAX_ENTRIES", "TOKEN_CACHE_MAX_BYTES"];
-        let TokenCachePolicy {
-            max_entries,
-            max_bytes,
-        } = TokenCachePolicy::default();
-        let [entries, bytes] = [(max_entries, 1, 1 << 24), (max_bytes, 65_536, 1 << 40)];
+        let default = TokenCachePolicy::default();
+        let most_entries = TokenCachePolicy::MOST_ENTRIES as u64;
+        let least_bytes = TokenCachePolicy::LEAST_BYTES as u64;
         TokenCachePolicy {
-            max_entries: self.size(NAMES[0], entries),
-            max_bytes: self.size(NAMES[1], bytes),
+            max_entries: self.size(
+                "TOKEN_CACHE_MAX_ENTRIES",
+                default.max_entries,
+                1,
+                most_entries,
+            ),
+            max_bytes: self.size(
+                "TOKEN_CACHE_MAX_BYTES",
+                default.max_bytes,
+                least_bytes,
+                1 << 40,
+            ),
         }
     }
 
     /// A number from a range, or zero.
-    fn size(&mut self, name: &'static str, (default, min, max): (usize, u64, u64)) -> usize {
+    fn size(&mut self, name: &'static str, default: usize, min: u64, max: u64) -> usize {
         let expected = format!("0, or a whole number from {min} to {max}");
-        let Some(text) = self.raw(name, &expected) else {
-            return default;
-        };
-        let digits = text.bytes().all(|b| b.is_ascii_digit());
-        match text.parse::<u64>() {
-            Ok(number) if digits && (number == 0 || (min..=max).contains(&number)) => {
-                usize::try_from(number).unwrap_or(usize::MAX)
-            }
-            _ => {
-                self.mistake(name, text, expected);
-                default
-            }
-        }
+        let is_allowed = |number| number == 0 || (min..=max).contains(&number);
+        let number = self.number_that(name, default as u64, expected, is_allowed);
+        usize::try_from(number).unwrap_or(usize::MAX)
     }
 
     fn seconds(&mut self, name: &'static str, default: u64, min: u64, max: u64) -> Duration {
@@ -363,12 +360,24 @@ impl Reader {
 
     fn number(&mut self, name: &'static str, default: u64, min: u64, max: u64) -> u64 {
         let expected = format!("a whole number from {min} to {max}");
+        self.number_that(name, default, expected, |number| {
+            (min..=max).contains(&number)
+        })
+    }
+
+    fn number_that(
+        &mut self,
+        name: &'static str,
+        default: u64,
+        expected: String,
+        is_allowed: impl Fn(u64) -> bool,
+    ) -> u64 {
         let Some(text) = self.raw(name, &expected) else {
             return default;
         };
         let digits = text.bytes().all(|b| b.is_ascii_digit());
         match text.parse() {
-            Ok(number) if digits && (min..=max).contains(&number) => number,
+            Ok(number) if digits && is_allowed(number) => number,
             _ => {
                 self.mistake(name, text, expected);
                 default

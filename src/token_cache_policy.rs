@@ -46,8 +46,8 @@ impl Default for TokenCachePolicy {
 
 impl TokenCachePolicy {
     /// The largest token takes no more than this.
-    const LEAST_BYTES: usize = 64 * 1_024;
-    const MOST_ENTRIES: usize = 1 << 24;
+    pub(crate) const LEAST_BYTES: usize = 64 * 1_024;
+    pub(crate) const MOST_ENTRIES: usize = 1 << 24;
 
     /// Remembers nothing: every token is verified whenever it comes.
     #[must_use]

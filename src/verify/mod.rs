@@ -172,12 +172,10 @@ impl<'r> Pending<'r> {
         let times = match claims::judge(now, leeway, self.server, token.claims()) {
             Ok(times) => times,
             Err(kind) => {
-                let rejection = Rejection::from(kind);
-                return Err(match token.claims().string("sub") {
-                    Ok(Some(subject)) if name_refused && is_signed() => {
-                        rejection.with_subject(&subject)
-                    }
-                    _ => rejection,
+                return Err(if name_refused && is_signed() {
+                    token.refused(kind)
+                } else {
+                    kind.into()
                 });
             }
         };
@@ -186,11 +184,7 @@ impl<'r> Pending<'r> {
         }
         let read = claims::read(self.server, times, &mut token.payload, &token.members);
         let Ok(verified) = read else {
-            let rejection = Rejection::from(RejectionKind::ClaimInvalid);
-            return Err(match token.claims().string("sub") {
-                Ok(Some(subject)) => rejection.with_subject(&subject),
-                _ => rejection,
-            });
+            return Err(token.refused(RejectionKind::ClaimInvalid));
         };
         Ok(Verification {
             token: AccessToken::new(verified),

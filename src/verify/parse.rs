@@ -5,7 +5,10 @@ use memchr::{memchr, memchr_iter};
 use smallvec::{Array, SmallVec};
 
 use super::json::{Malformed, Members, Object};
-use crate::{algorithm::Algorithm, rejection::RejectionKind};
+use crate::{
+    algorithm::Algorithm,
+    rejection::{Rejection, RejectionKind},
+};
 
 /// Larger tokens are refused unread. Okta's have about 1 KiB.
 const MAX_TOKEN_BYTES: usize = 16 * 1_024;
@@ -96,6 +99,15 @@ impl<'a> UnverifiedToken<'a> {
         self.kid
             .as_deref()
             .map(|kid| std::str::from_utf8(kid).unwrap_or_default())
+    }
+
+    /// A rejection that says whose the token is; for one whose signature is good.
+    pub(crate) fn refused(&self, kind: RejectionKind) -> Rejection {
+        let rejection = Rejection::from(kind);
+        match self.claims().string("sub") {
+            Ok(Some(subject)) => rejection.with_subject(&subject),
+            _ => rejection,
+        }
     }
 
     pub(crate) const fn claims(&self) -> Object<'_> {
