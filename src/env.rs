@@ -597,6 +597,11 @@ mod tests {
             ("CLOCK_LEEWAY", "301"),
             ("CLOCK_LEEWAY", "1.5"),
             ("CLOCK_LEEWAY", "99999999999999999999"),
+            ("TOKEN_CACHE_MAX_ENTRIES", "16777217"),
+            ("TOKEN_CACHE_MAX_ENTRIES", "-1"),
+            ("TOKEN_CACHE_MAX_BYTES", "65535"),
+            ("TOKEN_CACHE_MAX_BYTES", "16M"),
+            ("TOKEN_CACHE_MAX_BYTES", ""),
         ] {
             assert_eq!(
                 wrong(&[(variable, value)]),
@@ -608,6 +613,21 @@ mod tests {
             wrong(&[("OKTA_ALLOW_ORG_SERVER", "true")]),
             ["OKTA_CLIENT_ID"]
         );
+    }
+
+    #[test]
+    fn the_token_cache_is_bounded_or_off() {
+        let policy = |vars: &[(&str, &str)]| build(vars).unwrap().token_cache().clone();
+        assert_eq!(policy(&[]), TokenCachePolicy::default());
+        let bounded = policy(&[
+            ("TOKEN_CACHE_MAX_ENTRIES", "7"),
+            ("TOKEN_CACHE_MAX_BYTES", "65536"),
+        ]);
+        let expected = TokenCachePolicy::default().max_entries(7).max_bytes(65_536);
+        assert_eq!(bounded, expected);
+        for name in ["TOKEN_CACHE_MAX_ENTRIES", "TOKEN_CACHE_MAX_BYTES"] {
+            assert!(!policy(&[(name, "0")]).is_on(), "{name}");
+        }
     }
 
     #[test]
