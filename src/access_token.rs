@@ -278,10 +278,8 @@ impl AccessToken {
         if requirement.is_satisfied_by(self.scopes()) {
             Ok(())
         } else {
-            Err(
-                Rejection::scope_insufficient(requirement.challenge().clone())
-                    .with_subject(self.subject()),
-            )
+            let missing = Arc::clone(requirement.missing());
+            Err(Rejection::scope_insufficient(missing).with_subject(self.subject()))
         }
     }
 
@@ -294,7 +292,7 @@ impl AccessToken {
         if self.role() >= Some(role) {
             Ok(())
         } else {
-            Err(Rejection::from(RejectionKind::RoleInsufficient).with_subject(self.subject()))
+            Err(Rejection::role_insufficient(role).with_subject(self.subject()))
         }
     }
 }

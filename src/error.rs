@@ -102,6 +102,16 @@ pub enum ConfigError {
         /// As configured.
         found: String,
     },
+    /// A pattern of an access policy is not one, or is there twice.
+    #[error(
+        "pattern {found:?} {problem}: write a path such as \"/package.Service/Method\", \"/users/{{id}}\" or \"/admin/*\", with a method in front if need be, \"GET /users\""
+    )]
+    InvalidPattern {
+        /// As configured.
+        found: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// A number or a duration is outside of what makes sense.
     #[error("{setting} is {found}: write {expected}")]
     OutOfRange {

@@ -8,7 +8,7 @@ use http::request::Parts;
 
 use crate::{
     access_token::AccessToken,
-    middleware::{FromInside, JsonRejection, answer},
+    middleware::{Form, FromInside, JsonRejection, answer},
     rejection::{Rejection, RejectionKind},
 };
 
@@ -38,7 +38,7 @@ impl<S: Sync> OptionalFromRequestParts<S> for AccessToken {
 /// The same answer as from a layer, so that handlers can use `token.require_scope(..)?`.
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
-        let mut response = answer(&self, &JsonRejection);
+        let mut response = answer(&self, &JsonRejection, Form::Http);
         response.extensions_mut().insert(FromInside(self));
         response
     }

@@ -91,6 +91,7 @@
     )
 )]
 
+mod access_policy;
 mod access_token;
 mod algorithm;
 pub mod audit;
@@ -105,9 +106,12 @@ mod jwks_policy;
 pub mod middleware;
 mod provider;
 mod rejection;
+mod requirement;
 mod resource_server;
 mod role;
 mod scope;
+#[cfg(feature = "tonic")]
+mod status;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 mod time;
@@ -115,6 +119,7 @@ mod token_cache;
 mod token_cache_policy;
 pub mod verify;
 
+pub use access_policy::{AccessPolicy, AccessPolicyBuilder};
 pub use access_token::AccessToken;
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use authorization_server::{AuthorizationServer, ClaimPath, WithoutAudience};
@@ -123,10 +128,11 @@ pub use error::ConfigError;
 pub use jwks::KeyStatus;
 pub use jwks_policy::JwksPolicy;
 pub use middleware::{
-    AuthenticateLayer, AuthenticateLayerBuilder, EmptyRejection, JsonRejection, KeyHealth,
-    RejectionResponse, RememberedTokens, RequireLayer,
+    AuthenticateLayer, AuthenticateLayerBuilder, EmptyRejection, EndStreamsLayer, JsonRejection,
+    KeyHealth, RejectionBody, RejectionResponse, RememberedTokens, RequireLayer,
 };
 pub use rejection::{Rejection, RejectionKind, Step};
+pub use requirement::Requirement;
 pub use resource_server::{ResourceServer, ResourceServerBuilder};
 pub use role::{Role, RoleMapping};
 pub use scope::ScopeRequirement;

@@ -1,10 +1,10 @@
 //! Why a request was refused, and the one table that says how that looks on the wire.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use http::{HeaderValue, StatusCode};
 
-use crate::challenge::challenge;
+use crate::{challenge::challenge, role::Role, scope::MissingScope};
 
 /// Why a request was refused.
 ///
@@ -23,10 +23,17 @@ use crate::challenge::challenge;
 #[derive(Clone)]
 pub struct Rejection {
     kind: RejectionKind,
-    challenge: Option<HeaderValue>,
+    needed: Option<Needed>,
     retry_after: Option<Duration>,
     /// Who it was, where the signature had been verified; for the audit event alone.
     subject: Option<Arc<str>>,
+}
+
+/// What the token would have needed, where more would have helped.
+#[derive(Clone)]
+pub(crate) enum Needed {
+    Scope(Arc<MissingScope>),
+    Role(Role),
 }
 
 impl Rejection {
@@ -39,10 +46,39 @@ impl Rejection {
     /// The value of `WWW-Authenticate`, where one belongs to the answer.
     #[must_use]
     pub fn challenge(&self) -> Option<HeaderValue> {
-        match &self.challenge {
-            Some(challenge) => Some(challenge.clone()),
-            None => self.kind.challenge(),
+        match &self.needed {
+            Some(Needed::Scope(missing)) => Some(missing.challenge.clone()),
+            _ => self.kind.challenge(),
         }
+    }
+
+    /// A sentence for people: the kind's [description](RejectionKind::description) and, where a
+    /// scope or a role is missing, which. It is what gRPC clients get as `grpc-message`.
+    ///
+    /// ```
+    /// use portcullis::{AccessToken, Role};
+    ///
+    /// fn told(token: &AccessToken) -> String {
+    ///     // "the token's role is not sufficient here: admin is needed"
+    ///     token.require_role(Role::Admin).map_or_else(|r| r.message().into_owned(), |()| String::new())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn message(&self) -> Cow<'static, str> {
+        let description = self.kind.description();
+        match &self.needed {
+            None => Cow::Borrowed(description),
+            Some(Needed::Scope(missing)) => {
+                let MissingScope { scope, all, .. } = &**missing;
+                let one_of = if *all { "" } else { "one of " };
+                Cow::Owned(format!("{description}: {one_of}{scope}"))
+            }
+            Some(Needed::Role(role)) => Cow::Owned(format!("{description}: {role} is needed")),
+        }
+    }
+
+    pub(crate) const fn needed(&self) -> Option<&Needed> {
+        self.needed.as_ref()
     }
 
     /// How long the caller should wait before trying again, where that is known; whole seconds,
@@ -61,10 +97,17 @@ impl Rejection {
         self
     }
 
-    pub(crate) fn scope_insufficient(challenge: HeaderValue) -> Self {
+    pub(crate) fn scope_insufficient(missing: Arc<MissingScope>) -> Self {
         Self {
-            challenge: Some(challenge),
+            needed: Some(Needed::Scope(missing)),
             ..RejectionKind::ScopeInsufficient.into()
+        }
+    }
+
+    pub(crate) fn role_insufficient(needed: Role) -> Self {
+        Self {
+            needed: Some(Needed::Role(needed)),
+            ..RejectionKind::RoleInsufficient.into()
         }
     }
 
@@ -81,7 +124,7 @@ impl From<RejectionKind> for Rejection {
     fn from(kind: RejectionKind) -> Self {
         Self {
             kind,
-            challenge: None,
+            needed: None,
             retry_after: None,
             subject: None,
         }
@@ -127,9 +170,12 @@ macro_rules! rejection_kinds {
         /// | 401, challenge without `error` | [`TokenMissing`](Self::TokenMissing) |
         /// | 401 `invalid_token` | everything that is wrong with a token |
         /// | 403 `insufficient_scope` | [`ScopeInsufficient`](Self::ScopeInsufficient) |
-        /// | 403, challenge without `error` | [`RoleInsufficient`](Self::RoleInsufficient) |
+        /// | 403, challenge without `error` | [`RoleInsufficient`](Self::RoleInsufficient), [`PolicyDenied`](Self::PolicyDenied) |
         /// | 503 with `Retry-After` | [`KeysUnavailable`](Self::KeysUnavailable) |
         /// | 500 | [`LayerMissing`](Self::LayerMissing) |
+        ///
+        /// A gRPC call is answered with its [own status](Self::grpc_code) instead: UNAUTHENTICATED
+        /// for 400 and 401, PERMISSION_DENIED for 403, UNAVAILABLE for 503, INTERNAL for 500.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum RejectionKind {
@@ -233,6 +279,10 @@ rejection_kinds! {
     /// The token's groups do not amount to the role that the route needs.
     RoleInsufficient: FORBIDDEN, BARE, grpc 7, Authorize,
         "ROLE_INSUFFICIENT", "the token's role is not sufficient here";
+    /// The access policy lets nobody do this, or the path is written in a way that other software may
+    /// read as another path (see [`AccessPolicy`](crate::AccessPolicy)).
+    PolicyDenied: FORBIDDEN, BARE, grpc 7, Authorize,
+        "POLICY_DENIED", "the access policy does not allow this request";
     /// A requirement or an extractor found no `AuthenticateLayer` outside it: the operator's
     /// mistake, answered so that nobody gets in.
     LayerMissing: INTERNAL_SERVER_ERROR, NONE, grpc 13, Authorize,
@@ -252,7 +302,8 @@ impl RejectionKind {
         self.wire().status
     }
 
-    /// The gRPC status code of the answer, as a number.
+    /// The gRPC status code of the answer to a gRPC call, as a number: 16 UNAUTHENTICATED, 7
+    /// PERMISSION_DENIED, 14 UNAVAILABLE or 13 INTERNAL.
     #[must_use]
     pub const fn grpc_code(self) -> u8 {
         self.wire().grpc

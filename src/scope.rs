@@ -1,5 +1,7 @@
 //! Scopes that a route asks for.
 
+use std::sync::Arc;
+
 use http::HeaderValue;
 
 use crate::{challenge::with_scope, error::ConfigError, rejection::RejectionKind};
@@ -21,9 +23,17 @@ use crate::{challenge::with_scope, error::ConfigError, rejection::RejectionKind}
 #[derive(Clone, Debug)]
 pub struct ScopeRequirement {
     tokens: Vec<String>,
-    all: bool,
-    /// What a caller who lacks them is told; made once, since it never changes.
-    challenge: HeaderValue,
+    missing: Arc<MissingScope>,
+}
+
+/// What a caller who lacks it is told; made once, since it never changes.
+#[derive(Debug)]
+pub(crate) struct MissingScope {
+    pub(crate) challenge: HeaderValue,
+    /// The scope tokens, separated by spaces.
+    pub(crate) scope: String,
+    /// Whether all of them are needed, or any.
+    pub(crate) all: bool,
 }
 
 impl ScopeRequirement {
@@ -68,12 +78,15 @@ impl ScopeRequirement {
         let challenge = RejectionKind::ScopeInsufficient
             .challenge()
             .and_then(|challenge| with_scope(&challenge, &scope))
-            .ok_or(ConfigError::InvalidScope { found: scope })?;
-        Ok(Self {
-            tokens,
-            all,
+            .ok_or_else(|| ConfigError::InvalidScope {
+                found: scope.clone(),
+            })?;
+        let missing = Arc::new(MissingScope {
             challenge,
-        })
+            scope,
+            all,
+        });
+        Ok(Self { tokens, missing })
     }
 
     /// Whether a token with the scope tokens `granted` meets the requirement.
@@ -81,15 +94,15 @@ impl ScopeRequirement {
     pub fn is_satisfied_by<'t>(&self, granted: impl IntoIterator<Item = &'t str>) -> bool {
         let granted: Vec<_> = granted.into_iter().collect();
         let has = |wanted: &String| granted.contains(&wanted.as_str());
-        if self.all {
+        if self.missing.all {
             self.tokens.iter().all(has)
         } else {
             self.tokens.iter().any(has)
         }
     }
 
-    pub(crate) const fn challenge(&self) -> &HeaderValue {
-        &self.challenge
+    pub(crate) const fn missing(&self) -> &Arc<MissingScope> {
+        &self.missing
     }
 }
 

@@ -140,6 +140,11 @@ impl KeyCache {
         answer
     }
 
+    /// Changes with each fetch that is complete.
+    pub(crate) fn fetches(&self) -> watch::Receiver<u64> {
+        self.0.completed.subscribe()
+    }
+
     /// Waits for keys, at most `limit`.
     pub(crate) async fn obtain(&self, want: Want<'_>, limit: Duration) -> Obtained {
         let mut completed = self.0.completed.subscribe();
@@ -395,7 +400,7 @@ async fn drive(driver: Driver, kick: Arc<Notify>) {
 }
 
 /// Waits for `duration` on this clock, or for `event`, whichever is first.
-async fn sleep_or(clock: &Clock, duration: Duration, event: impl Future<Output = ()>) {
+pub(crate) async fn sleep_or(clock: &Clock, duration: Duration, event: impl Future<Output = ()>) {
     let Some(fake) = clock.as_fake() else {
         // Elapsed or not: either way it is time to go on.
         let _ = tokio::time::timeout(duration, event).await;

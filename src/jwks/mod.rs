@@ -12,7 +12,7 @@ mod simulation;
 mod snapshot;
 mod state;
 
-pub(crate) use cache::{AtHand, KeyCache, Obtained};
+pub(crate) use cache::{AtHand, KeyCache, Obtained, sleep_or};
 pub(crate) use fetch::HttpClient;
 pub(crate) use snapshot::Snapshot;
 pub(crate) use state::{Answer, Want};

@@ -4,7 +4,9 @@ use std::{cell::LazyCell, ops::Deref, sync::Arc, time::Duration};
 
 use http::{HeaderMap, Method, Request};
 
+use super::lease::Basis;
 use crate::{
+    access_policy::Rule,
     access_token::AccessToken,
     audit::{Audit, Decision, Event, KeyFacts},
     authorization_server::AuthorizationServer,
@@ -33,11 +35,38 @@ pub(crate) enum Mode {
     Optional,
 }
 
+/// What is asked of a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms<'t> {
+    pub(crate) mode: Mode,
+    /// By the access policy, if there is one.
+    pub(crate) rule: Option<&'t Rule>,
+    /// Whether it is to be said what a token was let in by.
+    pub(crate) with_basis: bool,
+}
+
 pub(crate) enum Verdict {
     /// `None` is a request without a token, in the optional mode.
-    Admit(Option<AccessToken>),
-    Reject(Rejection),
+    Admit(Option<AccessToken>, Option<Box<Basis>>),
+    /// With the token, if it is good but not enough.
+    Reject(Rejection, Option<AccessToken>),
     Wait(Wait),
+}
+
+/// A token, as it was sent.
+#[derive(Clone, Copy)]
+struct Presented<'r> {
+    credentials: &'r [u8],
+    with_basis: bool,
+}
+
+impl<'r> Presented<'r> {
+    fn find(headers: &'r HeaderMap, terms: Terms<'_>) -> Result<Self, RejectionKind> {
+        Ok(Self {
+            credentials: verify::bearer_token(headers)?,
+            with_basis: terms.with_basis,
+        })
+    }
 }
 
 /// What a request waits for.
@@ -56,6 +85,7 @@ struct Attempt {
     result: Result<AccessToken, Rejection>,
     index: Option<usize>,
     key: Option<Key>,
+    basis: Option<Box<Basis>>,
     remembered: bool,
 }
 
@@ -76,6 +106,7 @@ impl Attempt {
             result: Err(rejection.into()),
             index,
             key: None,
+            basis: None,
             remembered: false,
         }
     }
@@ -89,15 +120,15 @@ impl Attempt {
 
 impl Authenticator {
     /// The verdict, if the keys are at hand: without a lock, and without waiting.
-    pub(crate) fn judge<B>(&self, request: &Request<B>, mode: Mode) -> Verdict {
+    pub(crate) fn judge<B>(&self, request: &Request<B>, terms: Terms<'_>) -> Verdict {
         // Most refusals do not depend on the time, so only who is told of them has to know it.
         let arrived = LazyCell::new(|| self.clock.now());
         if self.audit.is_on() {
             LazyCell::force(&arrived);
         }
-        match self.attempt(&arrived, request.headers()) {
+        match self.attempt(&arrived, request.headers(), terms) {
             Step::Wait(wait) => Verdict::Wait(wait),
-            Step::Done(attempt) => self.conclude(&arrived, request, mode, attempt, false),
+            Step::Done(attempt) => self.conclude(&arrived, request, terms, attempt, false),
         }
     }
 
@@ -120,17 +151,17 @@ impl Authenticator {
         &self,
         (mut wait, obtained): (Wait, Obtained),
         request: &Request<B>,
-        mode: Mode,
+        terms: Terms<'_>,
     ) -> Verdict {
         let refuse = |rejection| Attempt::refuse(rejection, Some(wait.index));
         let failed = wait.failed.take().map(|(_, rejection)| rejection);
         let attempt = match obtained {
-            Obtained::Keys(snapshot) => {
-                self.begin(request.headers())
-                    .map_or_else(refuse, |(credentials, mut pending)| {
-                        self.finish(self.clock.now(), credentials, &mut pending, &snapshot)
-                    })
-            }
+            Obtained::Keys(snapshot) => self.begin(request.headers(), terms).map_or_else(
+                refuse,
+                |(presented, mut pending)| {
+                    self.finish(self.clock.now(), presented, &mut pending, &snapshot)
+                },
+            ),
             Obtained::Unknown => refuse(failed.unwrap_or_else(|| RejectionKind::KeyUnknown.into())),
             // A token that does not fit the key that we hold is refused for that, or else every
             // forgery would be a 503 during an outage.
@@ -138,7 +169,7 @@ impl Authenticator {
                 refuse(failed.unwrap_or_else(|| Rejection::keys_unavailable(retry_in)))
             }
         };
-        self.conclude(&&wait.arrived, request, mode, attempt, true)
+        self.conclude(&&wait.arrived, request, terms, attempt, true)
     }
 
     /// Tells the audit sinks of a request that was refused further in.
@@ -159,22 +190,31 @@ impl Authenticator {
         }));
     }
 
-    fn begin<'r>(&'r self, headers: &'r HeaderMap) -> Result<(&'r [u8], Pending<'r>), Rejection> {
-        let credentials = verify::bearer_token(headers)?;
-        let pending = verify::begin_with(credentials, &self.resource_server)?;
-        Ok((credentials, pending))
+    fn begin<'r>(
+        &'r self,
+        headers: &'r HeaderMap,
+        terms: Terms<'_>,
+    ) -> Result<(Presented<'r>, Pending<'r>), Rejection> {
+        let presented = Presented::find(headers, terms)?;
+        let pending = verify::begin_with(presented.credentials, &self.resource_server)?;
+        Ok((presented, pending))
     }
 
-    fn attempt(&self, now: &impl Deref<Target = Moment>, headers: &HeaderMap) -> Step {
+    fn attempt(
+        &self,
+        now: &impl Deref<Target = Moment>,
+        headers: &HeaderMap,
+        terms: Terms<'_>,
+    ) -> Step {
         let refuse = |rejection, index| Step::Done(Attempt::refuse(rejection, index));
-        let credentials = match verify::bearer_token(headers) {
-            Ok(credentials) => credentials,
+        let presented = match Presented::find(headers, terms) {
+            Ok(presented) => presented,
             Err(kind) => return refuse(kind.into(), None),
         };
-        if let Some(attempt) = self.recall(now, credentials) {
+        if let Some(attempt) = self.recall(now, presented) {
             return Step::Done(attempt);
         }
-        let mut pending = match verify::begin_with(credentials, &self.resource_server) {
+        let mut pending = match verify::begin_with(presented.credentials, &self.resource_server) {
             Ok(pending) => pending,
             Err(rejection) => return refuse(rejection, None),
         };
@@ -185,11 +225,11 @@ impl Authenticator {
         };
         let at_hand = cache.at_hand(now);
         if let Some(snapshot) = at_hand.as_ref().and_then(AtHand::snapshot) {
-            let attempt = self.finish(now, credentials, &mut pending, snapshot);
+            let attempt = self.finish(now, presented, &mut pending, snapshot);
             let misses = pending.unverified_kid().is_some() && attempt.misses_key();
             if !misses {
                 let generation = snapshot.generation;
-                return self.reconsider(now, credentials, cache, generation, pending, attempt);
+                return self.reconsider(now, presented, cache, generation, pending, attempt);
             }
         }
         let kid = pending.unverified_kid();
@@ -200,7 +240,7 @@ impl Authenticator {
         };
         match cache.ask(now, want) {
             Answer::Use(snapshot) => {
-                Step::Done(self.finish(now, credentials, &mut pending, &snapshot))
+                Step::Done(self.finish(now, presented, &mut pending, &snapshot))
             }
             Answer::Unknown => refuse(RejectionKind::KeyUnknown.into(), Some(index)),
             Answer::Unavailable(retry_in) => {
@@ -218,9 +258,13 @@ impl Authenticator {
 
     /// The verdict on a token that was verified before, if its key is still the one for it. If not,
     /// the token is forgotten, and verified as if it came for the first time.
-    fn recall(&self, now: &impl Deref<Target = Moment>, credentials: &[u8]) -> Option<Attempt> {
+    fn recall(
+        &self,
+        now: &impl Deref<Target = Moment>,
+        presented: Presented<'_>,
+    ) -> Option<Attempt> {
         let tokens = self.tokens.as_ref()?;
-        let found = tokens.find(credentials)?;
+        let found = tokens.find(presented.credentials)?;
         let entry = found.get()?;
         let now = **now;
         let at_hand = self.caches.get(entry.server())?.at_hand(now);
@@ -228,7 +272,7 @@ impl Authenticator {
         let leeway = self.resource_server.leeway();
         let Some(result) = entry.verdict(now.wall, leeway, snapshot.generation, &snapshot.keys)
         else {
-            tokens.remove(credentials);
+            tokens.remove(presented.credentials);
             return None;
         };
         Some(Attempt {
@@ -237,6 +281,14 @@ impl Authenticator {
             key: self.audit.is_on().then(|| Key {
                 kid: entry.kid().map(str::to_owned),
                 snapshot: Arc::clone(snapshot),
+            }),
+            basis: presented.with_basis.then(|| {
+                Box::new(Basis {
+                    server: entry.server(),
+                    key: Arc::clone(entry.key()),
+                    names_key: entry.names_key(),
+                    generation: snapshot.generation,
+                })
             }),
             remembered: true,
         })
@@ -247,7 +299,7 @@ impl Authenticator {
     fn reconsider(
         &self,
         now: Moment,
-        credentials: &[u8],
+        presented: Presented<'_>,
         cache: &KeyCache,
         generation: u64,
         mut pending: Pending<'_>,
@@ -274,7 +326,7 @@ impl Authenticator {
                 limit,
             }),
             Answer::Use(snapshot) => {
-                Step::Done(self.finish(now, credentials, &mut pending, &snapshot))
+                Step::Done(self.finish(now, presented, &mut pending, &snapshot))
             }
             Answer::Unknown | Answer::Unavailable(_) => Step::Done(attempt),
         }
@@ -283,7 +335,7 @@ impl Authenticator {
     fn finish(
         &self,
         now: Moment,
-        credentials: &[u8],
+        presented: Presented<'_>,
         pending: &mut Pending<'_>,
         snapshot: &Arc<Snapshot>,
     ) -> Attempt {
@@ -297,10 +349,20 @@ impl Authenticator {
         });
         let result = pending.verify(now.wall, &snapshot.keys, self.audit.is_on());
         if let (Ok(verification), Some(tokens)) = (&result, &self.tokens) {
+            let credentials = presented.credentials;
             tokens.insert(credentials, index, verification, snapshot.generation);
         }
+        let basis = result.as_ref().ok().filter(|_| presented.with_basis);
         Attempt {
             index: Some(index),
+            basis: basis.map(|verification| {
+                Box::new(Basis {
+                    server: index,
+                    key: Arc::clone(&verification.key),
+                    names_key: verification.names_key,
+                    generation: snapshot.generation,
+                })
+            }),
             result: result.map(|verification| verification.token),
             key,
             remembered: false,
@@ -311,18 +373,25 @@ impl Authenticator {
         &self,
         arrived: &impl Deref<Target = Moment>,
         request: &Request<B>,
-        mode: Mode,
+        terms: Terms<'_>,
         attempt: Attempt,
         waited: bool,
     ) -> Verdict {
-        let verdict = match attempt.result {
-            Ok(token) => Verdict::Admit(Some(token)),
-            Err(rejection)
-                if mode == Mode::Optional && rejection.kind() == RejectionKind::TokenMissing =>
-            {
-                Verdict::Admit(None)
+        let is_optional = terms.mode == Mode::Optional;
+        let admitted = match attempt.result {
+            Ok(token) => Ok(Some(token)),
+            Err(rejection) if is_optional && rejection.kind() == RejectionKind::TokenMissing => {
+                Ok(None)
             }
-            Err(rejection) => Verdict::Reject(rejection),
+            Err(rejection) => Err(rejection),
+        };
+        let verdict = match (admitted, terms.rule) {
+            (Ok(token), Some(rule)) => match rule.check(token.as_ref()) {
+                Ok(()) => Verdict::Admit(token, attempt.basis),
+                Err(rejection) => Verdict::Reject(rejection, token),
+            },
+            (Ok(token), None) => Verdict::Admit(token, attempt.basis),
+            (Err(rejection), _) => Verdict::Reject(rejection, None),
         };
         if self.audit.is_on() {
             let now = self.clock.now();
@@ -330,8 +399,8 @@ impl Authenticator {
                 .index
                 .and_then(|index| self.resource_server.authorization_servers().get(index));
             let (token, rejection) = match &verdict {
-                Verdict::Admit(token) => (token.as_ref(), None),
-                Verdict::Reject(rejection) => (None, Some(rejection)),
+                Verdict::Admit(token, _) => (token.as_ref(), None),
+                Verdict::Reject(rejection, token) => (token.as_ref(), Some(rejection)),
                 Verdict::Wait(_) => (None, None),
             };
             self.audit.record(&Event::Decision(Decision {

@@ -11,9 +11,12 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+#[cfg(feature = "tonic")]
+use super::response::of_handler;
 use super::{
     authenticator::{Verdict, Wait},
     gate::{Gate, Witness},
+    grpc::Form,
     response::{FromInside, RejectionResponse, answer, answer_again},
 };
 use crate::jwks::Obtained;
@@ -84,6 +87,7 @@ impl<S, B, R, ResBody> Future for ResponseFuture<S, B, R>
 where
     S: Service<Request<B>, Response = Response<ResBody>>,
     R: RejectionResponse<ResBody>,
+    ResBody: Default,
 {
     type Output = Result<Response<ResBody>, S::Error>;
 
@@ -103,6 +107,13 @@ where
                         }
                         response = answer_again(response, &rejection, respond);
                     }
+                    #[cfg(feature = "tonic")]
+                    if let Some(rejection) = of_handler(&response).cloned() {
+                        if let Some(witness) = witness {
+                            witness.record(&rejection);
+                        }
+                        response.extensions_mut().insert(rejection);
+                    }
                     return Poll::Ready(Ok(response));
                 }
                 Projected::Reject { response } => {
@@ -117,21 +128,21 @@ where
                         return Poll::Pending;
                     };
                     let (mut service, mut request, gate) = *parked;
-                    let next = match gate
-                        .authenticator
-                        .judge_after(obtained, &request, gate.mode)
-                    {
-                        Verdict::Admit(token) => {
-                            let witness = gate.admit(token, &mut request);
+                    let next = match gate.judge_after(obtained, &request) {
+                        Verdict::Admit(token, basis) => {
+                            let witness = gate.admit(token, basis, &mut request);
                             State::Forward {
                                 response: service.call(request),
                                 respond: gate.respond,
                                 witness,
                             }
                         }
-                        Verdict::Reject(rejection) => State::Reject {
-                            response: Some(answer(&rejection, &gate.respond)),
-                        },
+                        Verdict::Reject(rejection, _) => {
+                            let form = Form::of(&request);
+                            State::Reject {
+                                response: Some(answer(&rejection, &gate.respond, form)),
+                            }
+                        }
                         // `judge_after` never asks for another wait.
                         Verdict::Wait(_) => return Poll::Pending,
                     };

@@ -1,33 +1,108 @@
 //! What a request is let through or refused with, now or after a wait.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{Request, header::AUTHORIZATION};
 
-use super::authenticator::{Authenticator, Mode, RequestFacts};
-use crate::{access_token::AccessToken, rejection::Rejection};
+use super::{
+    authenticator::{Authenticator, Mode, RequestFacts, Terms, Verdict, Wait},
+    lease::{Basis, Lease},
+};
+use crate::{
+    access_policy::{AccessPolicy, Rule},
+    access_token::AccessToken,
+    jwks::Obtained,
+    rejection::Rejection,
+};
 
-/// Judge, mode and the maker of refusals.
+/// Judge, terms and the maker of refusals.
 #[derive(Clone, Debug)]
 pub(crate) struct Gate<R> {
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) mode: Mode,
+    pub(crate) policy: Option<AccessPolicy>,
+    /// How long what is open may outlive its token; `None` if it is not ended at all.
+    pub(crate) grace: Option<Duration>,
     pub(crate) respond: R,
 }
 
 impl<R> Gate<R> {
+    pub(crate) fn with_response<Q>(&self, respond: Q) -> Gate<Q> {
+        Gate {
+            authenticator: Arc::clone(&self.authenticator),
+            mode: self.mode,
+            policy: self.policy.clone(),
+            grace: self.grace,
+            respond,
+        }
+    }
+
+    /// The verdict, if the keys are at hand.
+    pub(crate) fn judge<B>(&self, request: &Request<B>) -> Verdict {
+        match self.terms(request) {
+            Some(terms) => self.authenticator.judge(request, terms),
+            None => Verdict::Admit(None, None),
+        }
+    }
+
+    /// The verdict after a wait.
+    pub(crate) fn judge_after<B>(
+        &self,
+        obtained: (Wait, Obtained),
+        request: &Request<B>,
+    ) -> Verdict {
+        match self.terms(request) {
+            Some(terms) => self.authenticator.judge_after(obtained, request, terms),
+            None => Verdict::Admit(None, None),
+        }
+    }
+
+    /// `None` if nothing is asked of the request, not even a look at its token.
+    fn terms<B>(&self, request: &Request<B>) -> Option<Terms<'_>> {
+        let rule = match &self.policy {
+            Some(policy) => match policy.rule(request.method(), request.uri().path()) {
+                Rule::Exempt => return None,
+                rule => Some(rule),
+            },
+            None => None,
+        };
+        Some(Terms {
+            mode: self.mode,
+            rule,
+            with_basis: self.grace.is_some(),
+        })
+    }
+
     /// Tells the handler who calls, and remembers what an event from further in would need.
     pub(crate) fn admit<B>(
         &self,
         token: Option<AccessToken>,
+        basis: Option<Box<Basis>>,
         request: &mut Request<B>,
     ) -> Option<Box<Witness>> {
-        let witness = self.authenticator.audit.is_on().then(|| {
+        let facts = || {
+            let is_on = self.authenticator.audit.is_on();
+            is_on.then(|| RequestFacts::of(request, token.as_ref()))
+        };
+        let witness = facts().map(|facts| {
             Box::new(Witness {
                 authenticator: Arc::clone(&self.authenticator),
-                facts: RequestFacts::of(request, token.as_ref()),
+                facts,
             })
         });
+        let lease = match (&token, basis, self.grace) {
+            (Some(token), Some(basis), Some(grace)) => Some(Arc::new(Lease::new(
+                Arc::clone(&self.authenticator),
+                token.clone(),
+                *basis,
+                grace,
+                facts(),
+            ))),
+            _ => None,
+        };
+        if let Some(lease) = lease {
+            request.extensions_mut().insert(lease);
+        }
         AccessToken::into_extensions(token, request.extensions_mut());
         // So that whoever prints the headers further in does not print the token.
         if let Some(authorization) = request.headers_mut().get_mut(AUTHORIZATION) {

@@ -4,16 +4,20 @@ use std::{
     future::{Future, poll_fn},
     sync::Arc,
     task::Poll,
+    time::Duration,
 };
 
 use tower_layer::Layer;
 
 use super::{
     authenticator::{Authenticator, Mode},
+    end_streams::EndStreamsLayer,
+    gate::Gate,
     response::JsonRejection,
     service::Authenticate,
 };
 use crate::{
+    access_policy::AccessPolicy,
     audit::{Audit, AuditSink, Event, Trusted},
     jwks::{HttpClient, KeyCache, KeyStatus},
     resource_server::ResourceServer,
@@ -50,9 +54,7 @@ use crate::{
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct AuthenticateLayer<R = JsonRejection> {
-    authenticator: Arc<Authenticator>,
-    mode: Mode,
-    respond: R,
+    pub(crate) gate: Gate<R>,
 }
 
 impl AuthenticateLayer {
@@ -81,18 +83,78 @@ impl<R> AuthenticateLayer<R> {
     /// Handlers tell the two apart by `Option<AccessToken>`; those that take an `AccessToken`, and
     /// routes under a [`RequireLayer`](crate::RequireLayer), still answer 401 without one.
     pub fn optional(mut self) -> Self {
-        self.mode = Mode::Optional;
+        self.gate.mode = Mode::Optional;
         self
     }
 
-    /// Makes the response to refused requests in another way, such as with a body of your own.
+    /// Asks of requests what this table says, and lets those through unseen that it exempts.
+    ///
+    /// It is looked at after the token was verified: a request without a valid token is 401
+    /// wherever the table asks for one, also in the [optional](Self::optional) mode.
+    ///
+    /// ```
+    /// use portcullis::{AccessPolicy, AuthenticateLayer, AuthorizationServer, Requirement, ResourceServer, Role};
+    ///
+    /// let resource_server = ResourceServer::builder()
+    ///     .trust(AuthorizationServer::okta_custom("company.okta.com", "default").audience("api"))
+    ///     .build()?;
+    /// let policy = AccessPolicy::builder()
+    ///     .require("/orders.v1.Orders/Delete", Requirement::role(Role::Admin))
+    ///     .require("/orders.v1.Orders/*", Requirement::all_scopes(["orders:read"])?)
+    ///     .exempt_grpc_health()
+    ///     .build()?;
+    /// let authenticate = AuthenticateLayer::new(resource_server).policy(policy);
+    /// # Ok::<(), portcullis::ConfigError>(())
+    /// ```
+    pub fn policy(mut self, policy: AccessPolicy) -> Self {
+        self.gate.policy = Some(policy);
+        self
+    }
+
+    /// Also ends what is open when the token that let it in does: when it has expired, leeway and
+    /// `grace` included, or when its key was removed. To be called last; what was set before counts.
+    ///
+    /// - A gRPC call of which messages are still to come ends with UNAUTHENTICATED and the details of
+    ///   [`TokenExpired`](crate::RejectionKind::TokenExpired) or
+    ///   [`KeyUnknown`](crate::RejectionKind::KeyUnknown): streams from the server, from the client, and both.
+    /// - An HTTP response of which more is to come, such as server-sent events or a long download, is
+    ///   aborted, so that nobody takes the half for the whole. A request whose body was still coming
+    ///   in is answered 401.
+    /// - A request that had come in whole is still answered, with one piece of data: one gRPC
+    ///   message, or a body that is there at once.
+    ///
+    /// Nothing is waited for that has no bytes to come: a handler that takes long is not interrupted.
+    /// Connections that were upgraded, such as WebSockets, are not ended. A client that reads nothing
+    /// keeps its response open, but gets no more of it. After an outage so long that the keys may not be used
+    /// any more, streams go on until their tokens expire. Removed keys are noticed when keys
+    /// are fetched, as [`JwksPolicy`](crate::JwksPolicy) says; a clock that was set, or a machine that was
+    /// suspended, within a minute.
+    ///
+    /// It changes the type of the bodies that the service inside sees to
+    /// [`GuardedBody`](crate::middleware::GuardedBody). Without it, nothing is watched.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use axum::Router;
+    /// use portcullis::{AuthenticateLayer, AuthorizationServer, ResourceServer};
+    ///
+    /// let resource_server = ResourceServer::builder()
+    ///     .trust(AuthorizationServer::okta_custom("company.okta.com", "default").audience("api"))
+    ///     .build()?;
+    /// let authenticate = AuthenticateLayer::new(resource_server).end_streams(Duration::from_secs(30));
+    /// let app: Router = Router::new().layer(authenticate);
+    /// # Ok::<(), portcullis::ConfigError>(())
+    /// ```
+    pub fn end_streams(self, grace: Duration) -> EndStreamsLayer<R> {
+        EndStreamsLayer::new(self, grace)
+    }
+
+    /// Makes the response to refused HTTP requests in another way, such as with a body of your own.
     /// Refusals by a [`RequireLayer`](crate::RequireLayer) or an extractor further in are made the
     /// same way.
     pub fn with_response<Q>(self, respond: Q) -> AuthenticateLayer<Q> {
         AuthenticateLayer {
-            authenticator: self.authenticator,
-            mode: self.mode,
-            respond,
+            gate: self.gate.with_response(respond),
         }
     }
 
@@ -100,8 +162,7 @@ impl<R> AuthenticateLayer<R> {
     /// for them as long as a request would, and returns how things stand then. Nothing depends on
     /// it: keys that could not be had are tried again in the background.
     pub async fn prefetch(&self) -> Vec<KeyHealth> {
-        let mut fetches: Vec<_> = self
-            .authenticator
+        let mut fetches: Vec<_> = (self.gate.authenticator)
             .caches
             .iter()
             .map(|cache| Box::pin(cache.prefetch()))
@@ -122,7 +183,7 @@ impl<R> AuthenticateLayer<R> {
     /// [token cache](crate::TokenCachePolicy) is off.
     #[must_use]
     pub fn remembered_tokens(&self) -> Option<RememberedTokens> {
-        let load = self.authenticator.tokens.as_ref()?.load();
+        let load = self.gate.authenticator.tokens.as_ref()?.load();
         Some(RememberedTokens {
             count: load.entries,
             bytes: load.bytes,
@@ -135,8 +196,12 @@ impl<R> AuthenticateLayer<R> {
     /// service that gets no requests before it is ready becomes ready.
     #[must_use]
     pub fn health(&self) -> Vec<KeyHealth> {
-        let servers = self.authenticator.resource_server.authorization_servers();
-        let caches = self.authenticator.caches.iter();
+        let servers = self
+            .gate
+            .authenticator
+            .resource_server
+            .authorization_servers();
+        let caches = self.gate.authenticator.caches.iter();
         servers
             .iter()
             .zip(caches)
@@ -173,12 +238,7 @@ impl<S, R: Clone> Layer<S> for AuthenticateLayer<R> {
     type Service = Authenticate<S, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Authenticate::new(
-            inner,
-            Arc::clone(&self.authenticator),
-            self.mode,
-            self.respond.clone(),
-        )
+        Authenticate::new(inner, self.gate.clone())
     }
 }
 
@@ -239,16 +299,20 @@ impl AuthenticateLayerBuilder {
                 )
             })
             .collect();
-        AuthenticateLayer {
-            authenticator: Arc::new(Authenticator {
-                tokens: TokenCache::new(self.resource_server.token_cache()),
-                resource_server: self.resource_server,
-                caches,
-                clock: self.clock,
-                audit: self.audit,
-            }),
+        let authenticator = Arc::new(Authenticator {
+            tokens: TokenCache::new(self.resource_server.token_cache()),
+            resource_server: self.resource_server,
+            caches,
+            clock: self.clock,
+            audit: self.audit,
+        });
+        let gate = Gate {
+            authenticator,
             mode: Mode::Required,
+            policy: None,
+            grace: None,
             respond: JsonRejection,
-        }
+        };
+        AuthenticateLayer { gate }
     }
 }

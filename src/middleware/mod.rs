@@ -3,18 +3,28 @@
 //! [`AuthenticateLayer`] finds out who calls; [`RequireLayer`], further in, what they may do.
 
 mod authenticator;
+mod end_streams;
 mod future;
 mod gate;
+mod grpc;
+mod guarded_body;
 mod layer;
+mod lease;
 mod require;
 mod response;
 mod service;
 
+pub use end_streams::{EndStreams, EndStreamsFuture, EndStreamsLayer, Unguarded};
 pub use future::ResponseFuture;
+pub use guarded_body::GuardedBody;
 pub use layer::{AuthenticateLayer, AuthenticateLayerBuilder, KeyHealth, RememberedTokens};
 pub use require::{Require, RequireFuture, RequireLayer};
-pub use response::{EmptyRejection, JsonRejection, RejectionResponse};
+pub use response::{EmptyRejection, JsonRejection, RejectionBody, RejectionResponse};
 pub use service::Authenticate;
 
+#[cfg(feature = "axum")]
+pub(crate) use grpc::Form;
+#[cfg(feature = "tonic")]
+pub(crate) use grpc::{details, trailers};
 #[cfg(feature = "axum")]
 pub(crate) use response::{FromInside, answer};

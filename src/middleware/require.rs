@@ -13,10 +13,13 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::response::{FromInside, JsonRejection, RejectionResponse, answer};
+use super::{
+    grpc::Form,
+    response::{FromInside, JsonRejection, RejectionResponse, answer},
+};
 use crate::{
-    access_token::AccessToken, error::ConfigError, rejection::Rejection, role::Role,
-    scope::ScopeRequirement,
+    access_token::AccessToken, error::ConfigError, rejection::Rejection, requirement::Requirement,
+    role::Role,
 };
 
 /// Lets only requests through whose token has a scope, or whose groups amount to a role.
@@ -46,13 +49,15 @@ pub struct RequireLayer<R = JsonRejection> {
     respond: R,
 }
 
-#[derive(Debug)]
-enum Requirement {
-    Scope(ScopeRequirement),
-    Role(Role),
-}
-
 impl RequireLayer {
+    /// All of this is needed.
+    pub fn new(requirement: Requirement) -> Self {
+        Self {
+            requirement: Arc::new(requirement),
+            respond: JsonRejection,
+        }
+    }
+
     /// Every one of these scopes is needed.
     ///
     /// # Errors
@@ -62,7 +67,7 @@ impl RequireLayer {
     pub fn all_scopes<T: Into<String>>(
         scopes: impl IntoIterator<Item = T>,
     ) -> Result<Self, ConfigError> {
-        ScopeRequirement::all_of(scopes).map(|scope| Self::new(Requirement::Scope(scope)))
+        Requirement::all_scopes(scopes).map(Self::new)
     }
 
     /// At least one of these scopes is needed.
@@ -73,19 +78,12 @@ impl RequireLayer {
     pub fn any_scope<T: Into<String>>(
         scopes: impl IntoIterator<Item = T>,
     ) -> Result<Self, ConfigError> {
-        ScopeRequirement::any_of(scopes).map(|scope| Self::new(Requirement::Scope(scope)))
+        Requirement::any_scope(scopes).map(Self::new)
     }
 
     /// This role is needed, or a higher one.
     pub fn role(at_least: Role) -> Self {
-        Self::new(Requirement::Role(at_least))
-    }
-
-    fn new(requirement: Requirement) -> Self {
-        Self {
-            requirement: Arc::new(requirement),
-            respond: JsonRejection,
-        }
+        Self::new(Requirement::role(at_least))
     }
 }
 
@@ -125,6 +123,7 @@ impl<S, R, B, ResBody> Service<Request<B>> for Require<S, R>
 where
     S: Service<Request<B>, Response = Response<ResBody>>,
     R: RejectionResponse<ResBody>,
+    ResBody: Default,
 {
     type Response = Response<ResBody>;
     type Error = S::Error;
@@ -135,12 +134,12 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let state = match self.requirement.check(request.extensions()) {
+        let state = match self.check(request.extensions()) {
             Ok(()) => Either::Forward {
                 response: self.inner.call(request),
             },
             Err(rejection) => {
-                let mut response = answer(&rejection, &self.respond);
+                let mut response = answer(&rejection, &self.respond, Form::of(&request));
                 response.extensions_mut().insert(FromInside(rejection));
                 Either::Reject {
                     response: Some(response),
@@ -151,13 +150,10 @@ where
     }
 }
 
-impl Requirement {
+impl<S, R> Require<S, R> {
     fn check(&self, extensions: &Extensions) -> Result<(), Rejection> {
-        let token = AccessToken::from_extensions(extensions)?;
-        match self {
-            Self::Scope(scope) => token.require_scope(scope),
-            Self::Role(role) => token.require_role(*role),
-        }
+        self.requirement
+            .check(AccessToken::from_extensions(extensions)?)
     }
 }
 

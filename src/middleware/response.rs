@@ -1,5 +1,6 @@
 //! What a refused caller is told.
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response,
     header::{
@@ -8,10 +9,16 @@ use http::{
         WWW_AUTHENTICATE,
     },
 };
+use http_body_util::{
+    BodyExt as _, Full,
+    combinators::{BoxBody, UnsyncBoxBody},
+};
 
+use super::grpc::{self, Form};
 use crate::rejection::Rejection;
 
-/// Makes the response to a request that is refused.
+/// Makes the response to an HTTP request that is refused. gRPC calls are answered natively, without
+/// it.
 ///
 /// Status, `WWW-Authenticate` and `Retry-After` are already in the response it is given; what is
 /// left is the body, and its `Content-Type`. Implemented for closures of the same shape, and by [`JsonRejection`] (the
@@ -47,9 +54,46 @@ impl<B, F: Fn(&Rejection, Response<()>) -> Response<B>> RejectionResponse<B> for
 #[non_exhaustive]
 pub struct JsonRejection;
 
-impl<B: From<&'static str>> RejectionResponse<B> for JsonRejection {
+/// A body that [`JsonRejection`] can make.
+///
+/// Implemented for the bodies of axum and tonic (features of these names), those of
+/// `http-body-util`, and plain texts. For another, implement it, or give the layer a
+/// [response](crate::AuthenticateLayer::with_response) of yours.
+pub trait RejectionBody {
+    /// A body with this text.
+    fn from_text(text: &'static str) -> Self;
+}
+
+macro_rules! from_text {
+    ($($body:ty),*) => {
+        $(impl RejectionBody for $body {
+            fn from_text(text: &'static str) -> Self {
+                Self::from(text)
+            }
+        })*
+    };
+}
+
+from_text!(&'static str, String, Vec<u8>, Bytes, Full<Bytes>);
+
+#[cfg(feature = "axum")]
+from_text!(axum::body::Body);
+
+impl<E> RejectionBody for BoxBody<Bytes, E> {
+    fn from_text(text: &'static str) -> Self {
+        Self::new(Full::from(text).map_err(|never| match never {}))
+    }
+}
+
+impl<E> RejectionBody for UnsyncBoxBody<Bytes, E> {
+    fn from_text(text: &'static str) -> Self {
+        Self::new(Full::from(text).map_err(|never| match never {}))
+    }
+}
+
+impl<B: RejectionBody> RejectionResponse<B> for JsonRejection {
     fn response(&self, rejection: &Rejection, head: Response<()>) -> Response<B> {
-        let mut response = head.map(|()| B::from(rejection.kind().wire().body));
+        let mut response = head.map(|()| B::from_text(rejection.kind().wire().body));
         response.headers_mut().insert(
             CONTENT_TYPE,
             const { HeaderValue::from_static("application/json") },
@@ -82,8 +126,37 @@ impl<B: Default> RejectionResponse<B> for EmptyRejection {
 #[derive(Clone)]
 pub(crate) struct FromInside(pub(crate) Rejection);
 
-/// The whole response to a rejection.
-pub(crate) fn answer<B>(rejection: &Rejection, respond: &impl RejectionResponse<B>) -> Response<B> {
+/// What a tonic handler refused its call for, where its status was made of a rejection.
+#[cfg(feature = "tonic")]
+pub(crate) fn of_handler<B>(response: &Response<B>) -> Option<&Rejection> {
+    use std::error::Error as _;
+
+    let status: &tonic::Status = response.extensions().get()?;
+    status.source()?.downcast_ref()
+}
+
+/// The whole response to a rejection, in the form that the request wants.
+pub(crate) fn answer<B: Default>(
+    rejection: &Rejection,
+    respond: &impl RejectionResponse<B>,
+    form: Form,
+) -> Response<B> {
+    let mut response = match form {
+        Form::Http => http_answer(rejection, respond),
+        Form::Grpc(content_type) | Form::GrpcWeb(content_type) => {
+            let mut response = Response::new(B::default());
+            *response.headers_mut() = grpc::headers(rejection, content_type);
+            response
+        }
+    };
+    response.extensions_mut().insert(rejection.clone());
+    response
+}
+
+pub(crate) fn http_answer<B>(
+    rejection: &Rejection,
+    respond: &impl RejectionResponse<B>,
+) -> Response<B> {
     let mut head = Response::new(());
     *head.status_mut() = rejection.kind().status();
     if let Some(challenge) = rejection.challenge() {
@@ -93,14 +166,13 @@ pub(crate) fn answer<B>(rejection: &Rejection, respond: &impl RejectionResponse<
         head.headers_mut()
             .insert(RETRY_AFTER, seconds.as_secs().into());
     }
-    let mut response = respond.response(rejection, head);
-    response.extensions_mut().insert(rejection.clone());
-    response
+    respond.response(rejection, head)
 }
 
 /// The response to a rejection from further in, made the way of the layer outside. What layers in
-/// between did to it stays: headers they added, and all of it where they changed the status.
-pub(crate) fn answer_again<B>(
+/// between did to it stays: headers they added, and all of it where they changed the status. The
+/// answer to a gRPC call is the same whoever makes it, and stays as it is.
+pub(crate) fn answer_again<B: Default>(
     inner: Response<B>,
     rejection: &Rejection,
     respond: &impl RejectionResponse<B>,
@@ -108,7 +180,7 @@ pub(crate) fn answer_again<B>(
     if inner.status() != rejection.kind().status() {
         return inner;
     }
-    let mut response = answer(rejection, respond);
+    let mut response = answer(rejection, respond, Form::Http);
     let (parts, _) = inner.into_parts();
     let ours: HeaderMap = response.headers().clone();
     for (name, value) in &parts.headers {

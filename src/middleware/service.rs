@@ -10,9 +10,10 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::{
-    authenticator::{Authenticator, Mode, Verdict},
+    authenticator::Verdict,
     future::ResponseFuture,
     gate::Gate,
+    grpc::Form,
     response::{RejectionResponse, answer},
 };
 
@@ -24,17 +25,7 @@ pub struct Authenticate<S, R> {
 }
 
 impl<S, R> Authenticate<S, R> {
-    pub(crate) const fn new(
-        inner: S,
-        authenticator: Arc<Authenticator>,
-        mode: Mode,
-        respond: R,
-    ) -> Self {
-        let gate = Gate {
-            authenticator,
-            mode,
-            respond,
-        };
+    pub(crate) const fn new(inner: S, gate: Gate<R>) -> Self {
         Self { inner, gate }
     }
 }
@@ -43,6 +34,7 @@ impl<S, R, B, ResBody> Service<Request<B>> for Authenticate<S, R>
 where
     S: Service<Request<B>, Response = Response<ResBody>> + Clone,
     R: RejectionResponse<ResBody> + Clone,
+    ResBody: Default,
 {
     type Response = Response<ResBody>;
     type Error = S::Error;
@@ -54,12 +46,15 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let gate = &self.gate;
-        match gate.authenticator.judge(&request, gate.mode) {
-            Verdict::Admit(token) => {
-                let witness = gate.admit(token, &mut request);
+        match gate.judge(&request) {
+            Verdict::Admit(token, basis) => {
+                let witness = gate.admit(token, basis, &mut request);
                 ResponseFuture::forward(self.inner.call(request), gate.respond.clone(), witness)
             }
-            Verdict::Reject(rejection) => ResponseFuture::reject(answer(&rejection, &gate.respond)),
+            Verdict::Reject(rejection, _) => {
+                let form = Form::of(&request);
+                ResponseFuture::reject(answer(&rejection, &gate.respond, form))
+            }
             Verdict::Wait(wait) => {
                 // The service that is ready goes with the request, and a clone stays: see
                 // https://docs.rs/tower-service/0.3/tower_service/trait.Service.html#be-careful-when-cloning-inner-services

@@ -142,6 +142,15 @@ impl Entry {
         self.server as usize
     }
 
+    pub(crate) const fn key(&self) -> &Arc<VerificationKey> {
+        &self.key
+    }
+
+    /// Whether it names its key.
+    pub(crate) const fn names_key(&self) -> bool {
+        self.names_key
+    }
+
     /// The id of its key, if it names it.
     pub(crate) fn kid(&self) -> Option<&str> {
         self.key.kid().filter(|_| self.names_key)

@@ -1,0 +1,512 @@
+//! What is open ends with the token that let it in, and nothing else does.
+#![cfg(all(feature = "tonic", feature = "axum", feature = "test-util"))]
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    response::sse::{Event, Sse},
+    routing::{get, post},
+};
+use base64::Engine as _;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::{HeaderMap, Request, Response, header::CONTENT_TYPE};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use portcullis::{Rejection, middleware::GuardedBody};
+use serde_json::json;
+use tokio::sync::{Notify, mpsc};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::{Code, Status, Streaming, transport::Endpoint};
+use tonic_types::StatusExt;
+use tower::{Layer, ServiceExt, service_fn};
+
+#[path = "../examples/tonic/echo.rs"]
+mod echo;
+#[path = "support/grpc.rs"]
+mod grpc;
+#[path = "../examples/tonic/service.rs"]
+mod service;
+mod support;
+
+use echo::{EchoRequest, EchoResponse, echo_client::EchoClient};
+use support::World;
+
+/// An hour, and the leeway of a minute.
+const LIFE: Duration = Duration::from_secs(3_660);
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), future)
+        .await
+        .expect("it hangs")
+}
+
+fn echo_request(message: &str) -> EchoRequest {
+    EchoRequest {
+        message: message.to_owned(),
+    }
+}
+
+fn with_token<T>(token: &str, message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    let value = format!("Bearer {token}").parse().unwrap();
+    request.metadata_mut().insert("authorization", value);
+    request
+}
+
+async fn client(address: SocketAddr) -> EchoClient<tonic::transport::Channel> {
+    let endpoint = Endpoint::new(format!("http://{address}")).unwrap();
+    EchoClient::new(endpoint.connect().await.unwrap())
+}
+
+/// An open call in both directions.
+struct Talk {
+    requests: mpsc::UnboundedSender<EchoRequest>,
+    answers: Streaming<EchoResponse>,
+}
+
+impl Talk {
+    async fn open(address: SocketAddr, token: &str) -> Self {
+        let (requests, messages) = mpsc::unbounded_channel();
+        let messages = UnboundedReceiverStream::new(messages);
+        let mut client = client(address).await;
+        let request = with_token(token, messages);
+        let answers = client.bidirectional_streaming_echo(request).await.unwrap();
+        Self {
+            requests,
+            answers: answers.into_inner(),
+        }
+    }
+
+    async fn say(&mut self, text: &str) -> Result<String, Status> {
+        // A call that has ended takes no messages.
+        let _ = self.requests.send(echo_request(text));
+        self.hear().await
+    }
+
+    async fn hear(&mut self) -> Result<String, Status> {
+        let answer = in_time(self.answers.next()).await.expect("an answer");
+        answer.map(|EchoResponse { message }| message)
+    }
+}
+
+fn admin(world: &World) -> String {
+    world
+        .issuer
+        .mint(json!({ "groups": ["admins"], "sub": "ada" }))
+}
+
+fn assert_ended(status: &Status, reason: &str, message: &str) {
+    assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
+    assert_eq!(status.message(), message);
+    assert_eq!(status.get_details_error_info().unwrap().reason, reason);
+    let challenge = status.metadata().get("www-authenticate").unwrap();
+    assert!(
+        challenge.to_str().unwrap().contains(message),
+        "{challenge:?}"
+    );
+}
+
+fn assert_expired(status: &Status) {
+    assert_ended(status, "TOKEN_EXPIRED", "the token has expired");
+}
+
+#[tokio::test]
+async fn a_call_in_both_directions_ends_when_its_token_expires() {
+    let world = World::new().await;
+    let address = grpc::serve(world.layer.clone().end_streams(Duration::ZERO));
+    let mut talk = Talk::open(address, &admin(&world)).await;
+    world.clock.advance(LIFE - SECOND);
+    assert_eq!(talk.say("one").await.unwrap(), "one", "a second before");
+    world.clock.advance(SECOND);
+    // Nobody says anything: it ends all the same.
+    assert_expired(&talk.hear().await.unwrap_err());
+    let events = world.log.with_prefix("decision");
+    let last = "TOKEN_EXPIRED subject=ada issuer=default step=claims waited=false";
+    assert!(events.len() == 2 && events[1].ends_with(last), "{events:?}");
+}
+
+#[tokio::test]
+async fn data_that_comes_after_the_end_is_not_passed_on() {
+    let world = World::new().await;
+    let address = grpc::serve(world.layer.clone().end_streams(Duration::ZERO));
+    let mut talk = Talk::open(address, &admin(&world)).await;
+    world.clock.advance(LIFE);
+    assert_expired(&talk.say("late").await.unwrap_err());
+}
+
+#[tokio::test]
+async fn calls_in_one_direction_end_too() {
+    let world = World::new().await;
+    let address = grpc::serve(world.layer.clone().end_streams(Duration::ZERO));
+    let token = admin(&world);
+    let mut client = client(address).await;
+    let answers = client
+        .server_streaming_echo(with_token(&token, echo_request("x")))
+        .await;
+    let mut answers = answers.unwrap().into_inner();
+    assert!(in_time(answers.next()).await.unwrap().is_ok());
+
+    let (requests, messages) = mpsc::unbounded_channel();
+    let messages = UnboundedReceiverStream::new(messages);
+    requests.send(echo_request("half")).unwrap();
+    let answer = tokio::spawn(async move {
+        let request = with_token(&token, messages);
+        client.client_streaming_echo(request).await
+    });
+    while world.log.with_prefix("decision").len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    world.clock.advance(LIFE);
+    let status = loop {
+        // What was under way may still come in between.
+        if let Err(status) = in_time(answers.next()).await.unwrap() {
+            break status;
+        }
+    };
+    assert_expired(&status);
+    assert_expired(&in_time(answer).await.unwrap().unwrap_err());
+}
+
+#[tokio::test]
+async fn grace_is_added() {
+    let world = World::new().await;
+    let address = grpc::serve(world.layer.clone().end_streams(Duration::from_secs(30)));
+    let mut talk = Talk::open(address, &admin(&world)).await;
+    world.clock.advance(LIFE + Duration::from_secs(29));
+    assert_eq!(talk.say("one").await.unwrap(), "one");
+    world.clock.advance(SECOND);
+    assert_expired(&talk.hear().await.unwrap_err());
+}
+
+#[tokio::test]
+async fn without_the_option_nothing_is_ended() {
+    let world = World::new().await;
+    let address = grpc::serve(world.layer.clone());
+    let mut talk = Talk::open(address, &admin(&world)).await;
+    world.clock.advance(10 * LIFE);
+    assert_eq!(talk.say("still").await.unwrap(), "still");
+}
+
+#[tokio::test]
+async fn a_call_ends_when_its_key_is_removed_and_others_go_on() {
+    let world = World::with(|policy| policy.ttl_cap(Duration::from_secs(600))).await;
+    let address = grpc::serve(world.layer.clone().end_streams(Duration::ZERO));
+    let old = world.issuer.key();
+    let old_token = admin(&world);
+    world.issuer.rotate();
+    let new_token = admin(&world);
+    let mut ends = Talk::open(address, &old_token).await;
+    let mut stays = Talk::open(address, &new_token).await;
+    world.until_fetched(Duration::from_secs(600)).await;
+    assert_eq!(
+        ends.say("one").await.unwrap(),
+        "one",
+        "fetched, and not removed"
+    );
+    world.issuer.remove(old.kid());
+    world.until_fetched(Duration::from_secs(600)).await;
+    assert_ended(
+        &ends.hear().await.unwrap_err(),
+        "KEY_UNKNOWN",
+        "the token's signing key is not known",
+    );
+    assert_eq!(stays.say("two").await.unwrap(), "two");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_forward_is_noticed_within_a_minute() {
+    let world = World::new().await;
+    let address = grpc::serve(world.layer.clone().end_streams(Duration::ZERO));
+    let mut talk = Talk::open(address, &admin(&world)).await;
+    assert_eq!(talk.say("one").await.unwrap(), "one");
+    let now = world.clock.now().as_secs();
+    world
+        .clock
+        .set_wall(portcullis::UnixTime::from_secs(now + LIFE.as_secs()));
+    world.clock.advance(Duration::from_secs(60));
+    assert_expired(&talk.hear().await.unwrap_err());
+}
+
+/// An axum router over a real socket.
+async fn serve_http(app: Router) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
+fn http_client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+#[tokio::test]
+async fn server_sent_events_and_downloads_are_aborted() {
+    let world = World::new().await;
+    let events = || {
+        let first = futures_util::stream::iter([Ok::<_, Infallible>(Event::default().data("one"))]);
+        Sse::new(first.chain(futures_util::stream::pending()))
+    };
+    let download = || {
+        let first = futures_util::stream::iter([Ok::<_, Infallible>("half of it")]);
+        Body::from_stream(first.chain(futures_util::stream::pending()))
+    };
+    let app = Router::new()
+        .route("/events", get(async move || events()))
+        .route("/download", get(async move || download()))
+        .layer(world.layer.clone().end_streams(Duration::ZERO));
+    let address = serve_http(app).await;
+    let token = admin(&world);
+    let mut open = Vec::new();
+    for path in ["events", "download"] {
+        let request = http_client().get(format!("http://{address}/{path}"));
+        let mut response = request.bearer_auth(&token).send().await.unwrap();
+        assert!(response.chunk().await.unwrap().is_some());
+        open.push(response);
+    }
+    world.clock.advance(LIFE);
+    for mut response in open {
+        // An end like any other would pass half a download for a whole one.
+        assert!(in_time(response.chunk()).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_still_coming_in_is_answered_as_expired() {
+    let world = World::new().await;
+    let app = Router::new()
+        // A handler that makes the best of what came.
+        .route(
+            "/",
+            post(async |body: Body| match body.collect().await {
+                Ok(_) => "whole",
+                Err(_) => "half",
+            }),
+        )
+        .layer(world.layer.clone().end_streams(Duration::ZERO));
+    let address = serve_http(app).await;
+    let (pieces, body) = mpsc::unbounded_channel();
+    let half = Frame::data(Bytes::from_static(b"half of it"));
+    pieces.send(Ok::<_, Infallible>(half)).unwrap();
+    let body = reqwest::Body::wrap(StreamBody::new(UnboundedReceiverStream::new(body)));
+    let request = http_client()
+        .post(format!("http://{address}/"))
+        .bearer_auth(admin(&world));
+    let answer = tokio::spawn(request.body(body).send());
+    while world.log.with_prefix("decision").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    world.clock.advance(LIFE);
+    let answer = in_time(answer).await.unwrap().unwrap();
+    assert_eq!(answer.status(), 401);
+    assert!(
+        answer.headers()["www-authenticate"]
+            .to_str()
+            .unwrap()
+            .contains("invalid_token")
+    );
+    let body: serde_json::Value = answer.json().await.unwrap();
+    assert_eq!(body["code"], "TOKEN_EXPIRED");
+}
+
+/// It came in whole while its token was good, and may have been carried out: to answer 401 would
+/// be to ask for it once more.
+#[tokio::test]
+async fn a_request_that_came_in_whole_is_answered_however_long_it_takes() {
+    let world = World::new().await;
+    let go_on = Arc::new(Notify::new());
+    let wait = Arc::clone(&go_on);
+    let app = Router::new()
+        .route(
+            "/",
+            post(async move |body: String| {
+                wait.notified().await;
+                body
+            }),
+        )
+        .layer(world.layer.clone().end_streams(Duration::ZERO));
+    let address = serve_http(app).await;
+    let request = http_client()
+        .post(format!("http://{address}/"))
+        .bearer_auth(admin(&world));
+    let answer = tokio::spawn(request.body("all of it").send());
+    while world.log.with_prefix("decision").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    world.clock.advance(LIFE);
+    go_on.notify_one();
+    let answer = in_time(answer).await.unwrap().unwrap();
+    assert_eq!(answer.text().await.unwrap(), "all of it");
+}
+
+/// The body of a response whose handler sends what the test sends.
+struct Answer {
+    frames: mpsc::UnboundedSender<Frame<Bytes>>,
+    body: GuardedBody<Body>,
+}
+
+impl Answer {
+    /// Where it `begins_late`, the token expires while the handler is at work.
+    async fn begin(world: &World, content_type: &'static str, begins_late: bool) -> Self {
+        let (frames, sent) = mpsc::unbounded_channel();
+        let sent = Arc::new(Mutex::new(Some(UnboundedReceiverStream::new(sent))));
+        let clock = world.clock.clone();
+        let handler = service_fn(move |_: Request<GuardedBody<Body>>| {
+            let sent = sent.lock().unwrap().take().unwrap();
+            let body = Body::new(StreamBody::new(sent.map(Ok::<_, Infallible>)));
+            if begins_late {
+                clock.advance(LIFE);
+            }
+            let response = Response::builder().header(CONTENT_TYPE, content_type);
+            std::future::ready(Ok::<_, Infallible>(response.body(body).unwrap()))
+        });
+        let service = world
+            .layer
+            .clone()
+            .end_streams(Duration::ZERO)
+            .layer(handler);
+        let token = admin(world);
+        let request = Request::post("/").header("authorization", format!("Bearer {token}"));
+        let request = request.body(Body::empty()).unwrap();
+        let response = service.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let body = response.into_body();
+        Self { frames, body }
+    }
+
+    fn send(&self, data: &'static [u8]) {
+        self.frames
+            .send(Frame::data(Bytes::from_static(data)))
+            .unwrap();
+    }
+
+    async fn data(&mut self) -> Bytes {
+        self.next().await.unwrap().unwrap().into_data().unwrap()
+    }
+
+    async fn next(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
+        in_time(self.body.frame()).await
+    }
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+fn trailers() -> Frame<Bytes> {
+    let status = [("grpc-status".parse().unwrap(), "0".parse().unwrap())];
+    Frame::trailers(HeaderMap::from_iter(status))
+}
+
+#[tokio::test]
+async fn an_answer_that_begins_late_has_one_piece_of_data() {
+    let world = World::new().await;
+    let mut unary = Answer::begin(&world, "application/grpc", true).await;
+    unary.send(b"message");
+    unary.frames.send(trailers()).unwrap();
+    assert_eq!(unary.data().await, "message");
+    let end = unary
+        .next()
+        .await
+        .unwrap()
+        .unwrap()
+        .into_trailers()
+        .unwrap();
+    assert_eq!(end["grpc-status"], "0");
+
+    let world = World::new().await;
+    let mut stream = Answer::begin(&world, "application/grpc", true).await;
+    stream.send(b"one");
+    stream.send(b"two");
+    assert_eq!(stream.data().await, "one");
+    let end = stream
+        .next()
+        .await
+        .unwrap()
+        .unwrap()
+        .into_trailers()
+        .unwrap();
+    assert_eq!(end["grpc-status"], "16");
+    assert!(stream.next().await.is_none());
+    // Its handler is told that nobody listens.
+    assert!(stream.frames.is_closed());
+}
+
+#[tokio::test]
+async fn what_ends_by_itself_is_not_made_to_look_cut() {
+    let world = World::new().await;
+    let mut stream = Answer::begin(&world, "application/grpc", false).await;
+    stream.send(b"all of it");
+    assert_eq!(stream.data().await, "all of it");
+    world.clock.advance(LIFE);
+    stream.frames.send(trailers()).unwrap();
+    let end = stream
+        .next()
+        .await
+        .unwrap()
+        .unwrap()
+        .into_trailers()
+        .unwrap();
+    assert_eq!(end["grpc-status"], "0");
+}
+
+#[tokio::test]
+async fn grpc_web_ends_with_a_message_of_trailers_between_messages() {
+    for (content_type, sent) in [
+        (
+            "application/grpc-web+proto",
+            &[&b"\0\0\0\0\x01a\0\0\0"[..], b"\0\x02bc"][..],
+        ),
+        ("application/grpc-web-text", &[b"AAAAAAFhAAAA", b"AAJiYw=="]),
+    ] {
+        let world = World::new().await;
+        let mut answer = Answer::begin(&world, content_type, false).await;
+        for data in sent {
+            answer.send(data);
+            assert_eq!(answer.data().await, *data);
+        }
+        world.clock.advance(LIFE);
+        let mut end = answer.data().await.to_vec();
+        if content_type.contains("text") {
+            end = base64::engine::general_purpose::STANDARD
+                .decode(end)
+                .unwrap();
+        }
+        let text = String::from_utf8(end.split_off(5)).unwrap();
+        let length = u32::from_be_bytes(end[1..].try_into().unwrap());
+        assert_eq!((end[0], length as usize), (0x80, text.len()));
+        assert!(text.contains("grpc-status:16\r\n"), "{text}");
+        assert!(
+            text.contains("grpc-message:the token has expired\r\n"),
+            "{text}"
+        );
+        assert!(answer.next().await.is_none());
+    }
+}
+
+/// Trailers in the middle of a message would be taken for a part of it.
+#[tokio::test]
+async fn grpc_web_is_aborted_within_a_message() {
+    for (content_type, sent) in [
+        ("application/grpc-web+proto", &b"\0\0\0\0\x09abc"[..]),
+        ("application/grpc-web+proto", b"\0\0\0\0\x01a\0\0"),
+        ("application/grpc-web-text", b"AAAAAAJh"),
+        ("application/grpc-web-text", b"not base64"),
+    ] {
+        let world = World::new().await;
+        let mut answer = Answer::begin(&world, content_type, false).await;
+        answer.send(sent);
+        answer.data().await;
+        world.clock.advance(LIFE);
+        let error = answer.next().await.unwrap().unwrap_err();
+        let rejection: &Rejection = error.downcast_ref().unwrap();
+        assert_eq!(rejection.kind().as_str(), "TOKEN_EXPIRED");
+        assert!(answer.next().await.is_none());
+    }
+}
