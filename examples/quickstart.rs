@@ -122,6 +122,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("curl -i {origin}/data -H \"Authorization: Bearer $STRANGER\"");
     println!("curl -i -X POST {origin}/data -H \"Authorization: Bearer $WRITER\"");
     println!("curl -i {origin}/admin -H \"Authorization: Bearer $ADMIN\"");
+    println!("\nThe gRPC examples, with the same tokens, each in a terminal of its own:\n");
+    println!(
+        "export AUTH_PROVIDERS=okta OKTA_ORG_DOMAIN={}",
+        okta.origin()
+    );
+    println!("export OKTA_AUDIENCE=api://default ADMIN_GROUPS=DataEngineers");
+    println!("cargo run --all-features --example tonic");
+    println!("TOKEN=\"$ADMIN\" cargo run --all-features --example tonic-client");
     println!("\nStop with Ctrl-C.");
     server.await??;
     Ok(())

@@ -1,11 +1,12 @@
-//! An OAuth 2.0 **resource server** as a Tower layer: the gate in front of an axum router, or of
-//! any `tower::Service<http::Request<_>>`.
+//! An OAuth 2.0 **resource server** as a Tower layer: the gate in front of an axum router, a tonic
+//! service, or any `tower::Service<http::Request<_>>`.
 //!
 //! It takes the bearer token off a request, finds the signing key of the authorization server that
 //! issued it, verifies signature, issuer, audience, times and type, maps groups to the roles
 //! `admin`, `write` and `read`, and hands the handler a verified [`AccessToken`]. Whatever does not
 //! pass is answered with the status and the challenge that
-//! [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750) asks for.
+//! [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750) asks for; gRPC calls with a status and details
+//! of their own.
 //!
 //! - [`AuthorizationServer`] says whose tokens are accepted and on what terms; for Okta there are
 //!   presets.
@@ -13,7 +14,9 @@
 //!   environment](ResourceServer::from_env).
 //! - [`AuthenticateLayer`] is the gate. It holds the keys, and remembers the tokens that passed, to
 //!   be [quicker the next time](TokenCachePolicy).
-//! - [`RequireLayer`], further in, asks for scopes or a role.
+//! - [`RequireLayer`], further in, asks for scopes or a role; an [`AccessPolicy`] says what each gRPC
+//!   method and HTTP route needs, in one table.
+//! - [`AuthenticateLayer::end_streams`] ends streams when their token expires.
 //! - [`AccessToken`] is what handlers receive.
 //!
 //! ```
@@ -59,10 +62,25 @@
 //! 12. The claims that are looked at have the right types: `sub` and `exp`, which are needed;
 //!     `aud`, `nbf`, `iat`, `scope`, `scp`, `client_id`, `cid`, `uid`, `jti` and the groups claim,
 //!     where they are there. Those of 8 to 10 are looked at there.
-//! 13. What the route asks for: scopes, or a role.
+//! 13. What the route or the access policy asks for: scopes, or a role.
 //!
-//! Not checked: whether a token was revoked before it expired; `auth_time`, `acr`, `amr`; anything
-//! of a stream after it was let through.
+//! What an [`AccessPolicy`] exempts is let through before 1.
+//!
+//! Not checked: whether a token was revoked before it expired; `auth_time`, `acr`, `amr`; and, but for
+//! [`end_streams`](AuthenticateLayer::end_streams), anything of a stream after it was let through.
+//!
+//! # gRPC
+//!
+//! A `POST` with the content type `application/grpc`, with `-web`, `-web-text` or a `+…` behind, is
+//! a call, whatever the version of HTTP. It is answered with HTTP 200, trailers-only: `grpc-status`,
+//! `grpc-message` (the [message](Rejection::message)), `grpc-status-details-bin` with a
+//! `google.rpc.ErrorInfo` (its `reason` is the [code](RejectionKind::as_str), its `domain`
+//! `portcullis`, its metadata the `scope` or `role` that is missing) and, where it is known how long to wait, a
+//! `RetryInfo`, and `www-authenticate`. gRPC-Web is answered so that pages of another origin can read it, where
+//! a CORS layer outside lets them. All this needs no feature; `tonic` adds what makes it one with tonic.
+//!
+//! tonic's server reads 16 KiB of headers in all by default, which is less than the largest token
+//! that is accepted here; see its `http2_max_header_list_size`.
 //!
 //! # Features
 //!
@@ -71,6 +89,7 @@
 //! | `aws_lc_rs` (default) | signatures by aws-lc-rs; needs a C compiler. It is the one used if both are on |
 //! | `rust_crypto` | signatures by the RustCrypto crates, in pure Rust: slower, no ES512, RSA keys to 4096 bits |
 //! | `axum` | [`AccessToken`] as an extractor, [`Rejection`] as a response |
+//! | `tonic` | [`Rejection`] as a `tonic::Status`, services that keep their name, refusals with tonic's body |
 //! | `tracing` | `TracingAudit`, the [audit] sink that logs |
 //! | `test-util` | an authorization server, signing keys and a fake clock for tests |
 //!
@@ -140,6 +159,6 @@ pub use time::{Clock, UnixTime};
 pub use token_cache_policy::TokenCachePolicy;
 
 /// The README's examples, compiled and run.
-#[cfg(all(doctest, feature = "axum", feature = "test-util"))]
+#[cfg(all(doctest, feature = "axum", feature = "test-util", feature = "tonic"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -43,9 +43,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let answer = client.unary_echo(hello()).await;
     print("UnaryEcho", answer.map(tonic::Response::into_inner));
 
-    println!("ServerStreamingEcho, the first three");
     match client.server_streaming_echo(hello()).await {
-        Ok(answers) => print_all(answers.into_inner().take(3)).await,
+        Ok(answers) => {
+            let first = answers.into_inner().take(3);
+            print_all("ServerStreamingEcho", first).await;
+        }
         Err(status) => print("ServerStreamingEcho", Err(status)),
     }
 
@@ -58,15 +60,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let requests = tokio_stream::iter([hello(), hello()]);
     match client.bidirectional_streaming_echo(requests).await {
-        Ok(answers) => print_all(answers.into_inner()).await,
+        Ok(answers) => print_all("BidirectionalStreamingEcho", answers.into_inner()).await,
         Err(status) => print("BidirectionalStreamingEcho", Err(status)),
     }
     Ok(())
 }
 
-async fn print_all(mut answers: impl Stream<Item = Result<EchoResponse, Status>> + Unpin) {
+async fn print_all(
+    what: &str,
+    mut answers: impl Stream<Item = Result<EchoResponse, Status>> + Unpin,
+) {
     while let Some(answer) = answers.next().await {
-        print("  answer", answer);
+        print(what, answer);
     }
 }
 
