@@ -8,7 +8,7 @@ use tonic::{Code, Status, body::Body, metadata::MetadataMap, server::NamedServic
 
 use crate::{
     middleware::{Authenticate, EndStreams, RejectionBody, Require, details, trailers},
-    rejection::Rejection,
+    rejection::{Rejection, RejectionKind},
 };
 
 /// The same answer as from a layer, so that handlers can use `token.require_scope(..)?`: code and
@@ -41,6 +41,12 @@ impl From<Rejection> for Status {
         );
         status.set_source(Arc::new(rejection));
         status
+    }
+}
+
+impl From<RejectionKind> for Status {
+    fn from(kind: RejectionKind) -> Self {
+        Rejection::from(kind).into()
     }
 }
 

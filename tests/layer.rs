@@ -571,6 +571,10 @@ async fn the_rejection_matrix() {
         .route("/", get(|| async {}))
         .layer(RequireLayer::role(Role::Read))
         .layer(world.layer.clone());
+    let nothing = portcullis::AccessPolicy::builder().build().unwrap();
+    let denied = Router::new()
+        .route("/", get(|| async {}))
+        .layer(world.layer.clone().policy(nothing));
     let picky = {
         let server = support::trusted(&world.okta).allowed_clients(["another"]);
         let resource_server = portcullis::ResourceServer::builder()
@@ -652,6 +656,7 @@ async fn the_rejection_matrix() {
         ),
         (Kind::ScopeInsufficient, &demanding, good.clone()),
         (Kind::RoleInsufficient, &roleful, good.clone()),
+        (Kind::PolicyDenied, &denied, good.clone()),
         (Kind::LayerMissing, &unlayered, good.clone()),
     ];
     let missing = get_with(app, "/", None).await;
@@ -674,7 +679,7 @@ async fn the_rejection_matrix() {
                 403,
                 described("insufficient_scope").map(|text| text + r#", scope="a""#),
             ),
-            Kind::RoleInsufficient => (403, Some(BARE.to_owned())),
+            Kind::RoleInsufficient | Kind::PolicyDenied => (403, Some(BARE.to_owned())),
             Kind::KeysUnavailable => (503, None),
             Kind::LayerMissing => (500, None),
             _ => (401, described("invalid_token")),

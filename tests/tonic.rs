@@ -517,6 +517,16 @@ async fn metadata_of_every_sort() {
     let status = client.unary_echo(request).await.unwrap_err();
     assert_eq!(reason(&status), "TOKEN_MISSING");
 
+    // As long as a token may be: more than tonic reads by default.
+    let roomy = Server::builder()
+        .http2_max_header_list_size(32 << 10)
+        .layer(world.layer.clone());
+    let roomy = serve_with(roomy, Routes::new(EchoServer::new(EchoService)));
+    let long = world.issuer.mint(json!({ "filler": "x".repeat(11_500) }));
+    assert!((16_000..=16_384).contains(&long.len()), "{}", long.len());
+    assert_eq!(unary(roomy, &long).await.unwrap(), "hello");
+    assert!(in_time(unary(address, &long)).await.is_err());
+
     // Larger than the server reads at all: refused by it, and the connection goes on.
     let mut request = with_token(&token, hello());
     request

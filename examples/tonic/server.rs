@@ -83,6 +83,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .await;
 
     Server::builder()
+        // A token may be as long as what is read by default in all.
+        .http2_max_header_list_size(32 << 10)
         .layer(authenticate.end_streams(Duration::ZERO))
         .add_service(EchoServer::new(EchoService))
         .add_service(health)

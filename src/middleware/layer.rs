@@ -112,7 +112,8 @@ impl<R> AuthenticateLayer<R> {
     }
 
     /// Also ends what is open when the token that let it in does: when it has expired, leeway and
-    /// `grace` included, or when its key was removed. To be called last; what was set before counts.
+    /// `grace` included, or when its key was removed. To be called last: what was set before counts, and what is
+    /// returned is a layer alone, so keep a clone for [`prefetch`](Self::prefetch) and [`health`](Self::health).
     ///
     /// - A gRPC call of which messages are still to come ends with UNAUTHENTICATED and the details of
     ///   [`TokenExpired`](crate::RejectionKind::TokenExpired) or
