@@ -11,9 +11,7 @@ mod support;
 
 use std::{
     convert::Infallible,
-    fs,
     net::SocketAddr,
-    path::PathBuf,
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -21,7 +19,7 @@ use std::{
 
 use http::{Request, Response};
 use portcullis::{AccessPolicy, Requirement, TokenCachePolicy};
-use support::World;
+use support::{Thread, World};
 use tokio::{runtime::Runtime, task::JoinSet};
 use tonic::{
     body::Body,
@@ -47,8 +45,7 @@ const CALLS_IN_FLIGHT: usize = 16;
 struct Case {
     name: &'static str,
     channel: Channel,
-    /// Where the system tells how long its thread ran.
-    schedstat: PathBuf,
+    thread: Thread,
     /// Calls a second.
     rates: Vec<f64>,
     /// Nanoseconds of the server's processor that a call took.
@@ -67,16 +64,13 @@ impl Case {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (started, ready) = mpsc::channel::<(SocketAddr, PathBuf)>();
+        let (started, ready) = mpsc::channel::<(SocketAddr, Thread)>();
         thread::spawn(move || {
             let runtime = current_thread();
             runtime.block_on(async {
                 let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-                let thread = fs::read_link("/proc/thread-self").unwrap_or_default();
-                let schedstat = PathBuf::from("/proc").join(thread).join("schedstat");
-                started
-                    .send((incoming.local_addr().unwrap(), schedstat))
-                    .unwrap();
+                let address = incoming.local_addr().unwrap();
+                started.send((address, Thread::current())).unwrap();
                 Server::builder()
                     .layer(layer)
                     .add_service(EchoServer::new(EchoService))
@@ -85,31 +79,23 @@ impl Case {
                     .unwrap();
             });
         });
-        let (address, schedstat) = ready.recv().unwrap();
+        let (address, thread) = ready.recv().unwrap();
         let endpoint = Endpoint::new(format!("http://{address}")).unwrap();
         Self {
             name,
             channel: client.block_on(endpoint.connect()).unwrap(),
-            schedstat,
+            thread,
             rates: Vec::new(),
             costs: Vec::new(),
         }
     }
 
     fn round(&mut self, client: &Runtime, token: &AsciiMetadataValue) {
-        let before = self.ran();
+        let before = self.thread.ran();
         let began = Instant::now();
         let count = client.block_on(calls(&self.channel, token, began + ROUND));
         self.rates.push(count / began.elapsed().as_secs_f64());
-        if let (Some(before), Some(after)) = (before, self.ran()) {
-            self.costs.push((after - before) / count);
-        }
-    }
-
-    /// For how many nanoseconds its thread has run; `None` where the system does not tell.
-    fn ran(&self) -> Option<f64> {
-        let text = fs::read_to_string(&self.schedstat).ok()?;
-        text.split_whitespace().next()?.parse().ok()
+        self.costs.push((self.thread.ran() - before) / count);
     }
 }
 
@@ -185,7 +171,7 @@ fn main() {
         case.costs.sort_by(f64::total_cmp);
         let best = case.rates[ROUNDS - 1];
         let median = case.rates[ROUNDS / 2];
-        let cost = case.costs.first().copied().unwrap_or(f64::NAN);
+        let cost = case.costs[0];
         let (bare_best, bare_cost) = *bare.get_or_insert((best, cost));
         println!(
             "{:<22} {best:>10.0} {median:>10.0} {:>8.3} {cost:>14.0} {:>8.3}",

@@ -9,16 +9,15 @@
 mod support;
 
 use std::{
-    fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener},
     process::Command,
+    sync::mpsc,
     thread,
 };
 
 use axum::{Router, routing::get};
 use portcullis::TokenCachePolicy;
-use support::World;
+use support::{Thread, World};
 
 const ROUNDS: usize = 21;
 
@@ -26,6 +25,7 @@ const ROUNDS: usize = 21;
 struct Server {
     name: &'static str,
     address: SocketAddr,
+    thread: Thread,
     /// Requests a second.
     rates: Vec<f64>,
     /// Nanoseconds of the server's processor that a request took.
@@ -34,44 +34,33 @@ struct Server {
 
 impl Server {
     fn new(name: &'static str, protected: Router) -> Self {
-        // The server has one thread, which can tell how long it ran.
-        let ran =
-            || async { fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default() };
+        let (address, thread) = serve(protected);
         Self {
             name,
-            address: serve(protected.merge(Router::new().route("/ran", get(ran)))),
+            address,
+            thread,
             rates: Vec::new(),
             costs: Vec::new(),
         }
     }
 
     fn round(&mut self, token: &str) -> Option<()> {
-        let before = self.ran();
+        let before = self.thread.ran();
         let (count, rate) = wrk(self.address, token)?;
         self.rates.push(rate);
-        if let (Some(before), Some(after)) = (before, self.ran()) {
-            self.costs.push((after - before) / count);
-        }
+        self.costs.push((self.thread.ran() - before) / count);
         Some(())
-    }
-
-    /// For how many nanoseconds its thread has run; `None` where the system does not tell.
-    fn ran(&self) -> Option<f64> {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.write_all(b"GET /ran HTTP/1.0\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (_, body) = answer.split_once("\r\n\r\n")?;
-        body.split_whitespace().next()?.parse().ok()
     }
 }
 
 /// Serves on a thread of its own, until the process ends.
-fn serve(app: Router) -> SocketAddr {
+fn serve(app: Router) -> (SocketAddr, Thread) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     listener.set_nonblocking(true).unwrap();
+    let (started, ready) = mpsc::channel();
     thread::spawn(move || {
+        started.send(Thread::current()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -81,7 +70,7 @@ fn serve(app: Router) -> SocketAddr {
             axum::serve(listener, app).await.unwrap();
         });
     });
-    address
+    (address, ready.recv().unwrap())
 }
 
 /// How many requests one thread with 16 connections got answered in a second, all of them with 200;
@@ -132,7 +121,7 @@ fn main() {
         server.costs.sort_by(f64::total_cmp);
         let best = server.rates[ROUNDS - 1];
         let median = server.rates[ROUNDS / 2];
-        let cost = server.costs.first().copied().unwrap_or(f64::NAN);
+        let cost = server.costs[0];
         let (bare_best, bare_cost) = *bare.get_or_insert((best, cost));
         println!(
             "{:<22} {best:>10.0} {median:>10.0} {:>8.3} {cost:>14.0} {:>8.3}",

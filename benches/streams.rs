@@ -11,9 +11,7 @@
 mod support;
 
 use std::{
-    fs,
     net::SocketAddr,
-    path::PathBuf,
     pin::Pin,
     sync::mpsc,
     thread,
@@ -23,7 +21,7 @@ use std::{
 use portcullis::{
     AuthenticateLayer, AuthorizationServer, ResourceServer, middleware::EndStreamsLayer,
 };
-use support::{AUDIENCE, World, claims, now};
+use support::{AUDIENCE, Thread, World, claims, now};
 use tokio::{runtime::Runtime, task::JoinSet};
 use tokio_stream::{Stream, StreamExt};
 use tonic::{
@@ -94,17 +92,14 @@ fn current_thread() -> Runtime {
         .unwrap()
 }
 
-/// Serves on a thread of its own; says where, and where the system tells how long the thread ran.
-fn serve(layer: EndStreamsLayer) -> (SocketAddr, PathBuf) {
+/// Serves on a thread of its own.
+fn serve(layer: EndStreamsLayer) -> (SocketAddr, Thread) {
     let (started, ready) = mpsc::channel();
     thread::spawn(move || {
         current_thread().block_on(async {
             let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-            let thread = fs::read_link("/proc/thread-self").unwrap_or_default();
-            let schedstat = PathBuf::from("/proc").join(thread).join("schedstat");
-            started
-                .send((incoming.local_addr().unwrap(), schedstat))
-                .unwrap();
+            let address = incoming.local_addr().unwrap();
+            started.send((address, Thread::current())).unwrap();
             Server::builder()
                 .layer(layer)
                 .add_service(EchoServer::new(Silent))
@@ -114,16 +109,6 @@ fn serve(layer: EndStreamsLayer) -> (SocketAddr, PathBuf) {
         });
     });
     ready.recv().unwrap()
-}
-
-/// Milliseconds that the thread has run; `NaN` where the system does not tell.
-fn ran(schedstat: &PathBuf) -> f64 {
-    let text = fs::read_to_string(schedstat).unwrap_or_default();
-    let nanos = text
-        .split_whitespace()
-        .next()
-        .and_then(|ns| ns.parse().ok());
-    nanos.unwrap_or(f64::NAN) / 1e6
 }
 
 /// Opens a stream, hears its first message, and says how long after `expiry` it was ended, in
@@ -162,7 +147,7 @@ fn main() {
         .unwrap();
     let layer = AuthenticateLayer::new(resource_server);
     world.runtime.block_on(layer.prefetch());
-    let (address, schedstat) = serve(layer.end_streams(Duration::ZERO));
+    let (address, thread) = serve(layer.end_streams(Duration::ZERO));
 
     let issued = now();
     let expiry = UNIX_EPOCH + Duration::from_secs(issued + LIFE);
@@ -187,17 +172,17 @@ fn main() {
         let left = expiry.duration_since(open).unwrap_or_default();
         println!("{} streams open, {:.1} s before their tokens expire", streams.len(), left.as_secs_f64());
         assert!(left > IDLE + Duration::from_secs(1), "too slow a machine for this LIFE");
-        let before = ran(&schedstat);
+        let before = thread.ran();
         tokio::time::sleep(IDLE).await;
-        let idle = ran(&schedstat) - before;
+        let idle = (thread.ran() - before) / 1e6;
         println!(
             "server's processor over {} s in which nothing happened: {idle:.1} ms, {:.3} % of a core",
             IDLE.as_secs(),
             idle / IDLE.as_secs_f64() / 10.0
         );
-        let before = ran(&schedstat);
+        let before = thread.ran();
         let ends = streams.join_all().await;
-        let cut = ran(&schedstat) - before;
+        let cut = (thread.ran() - before) / 1e6;
         println!(
             "server's processor while all of them were ended: {cut:.1} ms, {:.1} µs a stream",
             cut * 1e3 / ends.len() as f64

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use http::{HeaderValue, StatusCode};
 
-use crate::{challenge::challenge, role::Role, scope::MissingScope};
+use crate::{challenge::challenge, role::Role};
 
 /// Why a request was refused.
 ///
@@ -27,6 +27,16 @@ pub struct Rejection {
     retry_after: Option<Duration>,
     /// Who it was, where the signature had been verified; for the audit event alone.
     subject: Option<Arc<str>>,
+}
+
+/// A scope that is needed.
+#[derive(Debug)]
+pub(crate) struct MissingScope {
+    pub(crate) challenge: HeaderValue,
+    /// The scope tokens, separated by spaces.
+    pub(crate) scope: String,
+    /// Whether all of them are needed, or any.
+    pub(crate) all: bool,
 }
 
 /// What the token would have needed, where more would have helped.

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
-
-use crate::{challenge::with_scope, error::ConfigError, rejection::RejectionKind};
+use crate::{
+    challenge::with_scope,
+    error::ConfigError,
+    rejection::{MissingScope, RejectionKind},
+};
 
 /// A requirement on a token's scope: all of some scope tokens, or any of them.
 ///
@@ -23,17 +25,8 @@ use crate::{challenge::with_scope, error::ConfigError, rejection::RejectionKind}
 #[derive(Clone, Debug)]
 pub struct ScopeRequirement {
     tokens: Vec<String>,
+    /// What a caller who lacks them is told; made once, since it never changes.
     missing: Arc<MissingScope>,
-}
-
-/// What a caller who lacks it is told; made once, since it never changes.
-#[derive(Debug)]
-pub(crate) struct MissingScope {
-    pub(crate) challenge: HeaderValue,
-    /// The scope tokens, separated by spaces.
-    pub(crate) scope: String,
-    /// Whether all of them are needed, or any.
-    pub(crate) all: bool,
 }
 
 impl ScopeRequirement {

@@ -1,10 +1,7 @@
 //! The `flight` example, as a process of its own, by the clients of the crate arrow-flight.
-//!
-//! `cargo test` builds the example first; a run of this file alone (`--test flight`) uses the one
-//! that was built last.
 #![cfg(all(feature = "tonic", feature = "test-util", feature = "tracing"))]
 
-use std::{collections::BTreeMap, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use arrow_array::{Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
 use arrow_flight::{
@@ -16,10 +13,7 @@ use arrow_schema::{DataType, Schema};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use portcullis::test_util::{Behaviour, TestAuthorizationServer, TestIssuer};
 use serde_json::json;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-};
+use tokio::process::Command;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{
     Code, Request, Response, Status, Streaming,
@@ -28,12 +22,16 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
+#[path = "support/example.rs"]
+mod example;
+
+use example::{Example, in_time};
+
 /// The example, running, and the authorization server that it trusts.
 struct World {
     _okta: TestAuthorizationServer,
     issuer: TestIssuer,
-    _process: Child,
-    origin: String,
+    example: Example,
     channel: Channel,
 }
 
@@ -46,26 +44,13 @@ impl World {
         let okta = TestAuthorizationServer::start().await;
         let issuer = okta.custom("default");
         issuer.behave(behaviour);
-        let mut env = BTreeMap::from([
-            ("AUTH_PROVIDERS", "okta"),
-            ("OKTA_ORG_DOMAIN", okta.origin()),
-            ("OKTA_AUDIENCE", "api://default"),
-            ("ADMIN_GROUPS", "DataEngineers"),
-            ("LISTEN_ADDR", "127.0.0.1:0"),
-            ("RUST_LOG", "off"),
-        ]);
-        env.extend(changes.iter().copied());
-        let mut process = example(&env).stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let line = in_time(lines.next_line()).await.unwrap().unwrap();
-        let origin = line.strip_prefix("listening on ").unwrap().to_owned();
-        let endpoint = Endpoint::from_shared(origin.clone()).unwrap();
+        let example = Example::start("flight", &okta, changes).await;
+        let endpoint = Endpoint::from_shared(example.origin.clone()).unwrap();
         let channel = in_time(endpoint.connect()).await.unwrap();
         Self {
             _okta: okta,
             issuer,
-            _process: process,
-            origin,
+            example,
             channel,
         }
     }
@@ -203,30 +188,6 @@ impl Interceptor for Authorization {
         }
         Ok(request)
     }
-}
-
-fn example(env: &BTreeMap<&str, &str>) -> Command {
-    let mut path: PathBuf = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    path.push("examples/flight");
-    assert!(
-        path.exists(),
-        "`cargo build --all-features --example flight` first"
-    );
-    let mut command = Command::new(path);
-    command.env_clear();
-    if std::env::var("TEST_TOKEN_CACHE").is_ok_and(|value| value == "off") {
-        command.env("TOKEN_CACHE_MAX_ENTRIES", "0");
-    }
-    command.envs(env).stdin(Stdio::null()).kill_on_drop(true);
-    command
-}
-
-async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future)
-        .await
-        .expect("it hangs")
 }
 
 fn status(error: FlightError) -> Status {
@@ -677,10 +638,7 @@ async fn pyarrow_lists_reads_and_writes() {
             env!("CARGO_MANIFEST_DIR"),
             "/tests/python/flight_test.py"
         ))
-        .env(
-            "FLIGHT_ADDRESS",
-            world.origin.strip_prefix("http://").unwrap(),
-        )
+        .env("FLIGHT_ADDRESS", world.example.address())
         .env("TOKEN_ADMIN", world.issuer.mint(everything))
         .env("TOKEN_READER", world.reader())
         .env("TOKEN_STRANGER", world.stranger())

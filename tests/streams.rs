@@ -30,6 +30,8 @@ use tower::{Layer, ServiceExt, service_fn};
 
 #[path = "../examples/tonic/echo.rs"]
 mod echo;
+#[path = "support/example.rs"]
+mod example;
 #[path = "support/grpc.rs"]
 mod grpc;
 #[path = "../examples/tonic/service.rs"]
@@ -37,17 +39,12 @@ mod service;
 mod support;
 
 use echo::{EchoRequest, EchoResponse, echo_client::EchoClient};
+use example::in_time;
 use support::World;
 
 /// An hour, and the leeway of a minute.
 const LIFE: Duration = Duration::from_secs(3_660);
 const SECOND: Duration = Duration::from_secs(1);
-
-async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future)
-        .await
-        .expect("it hangs")
-}
 
 fn echo_request(message: &str) -> EchoRequest {
     EchoRequest {

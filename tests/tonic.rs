@@ -1,12 +1,22 @@
 //! The layer around tonic services, over real sockets.
-#![cfg(all(feature = "tonic", feature = "axum", feature = "test-util"))]
+#![cfg(all(
+    feature = "tonic",
+    feature = "axum",
+    feature = "tracing",
+    feature = "test-util"
+))]
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use axum::routing::get;
 use http::HeaderMap;
 use portcullis::{
-    AccessPolicy, AccessToken, RequireLayer, Requirement, Role, test_util::Behaviour,
+    AccessPolicy, AccessToken, RequireLayer, Requirement, Role,
+    test_util::{Behaviour, TestAuthorizationServer},
 };
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
@@ -24,6 +34,8 @@ use tower::Layer;
 
 #[path = "../examples/tonic/echo.rs"]
 mod echo;
+#[path = "support/example.rs"]
+mod example;
 #[path = "support/grpc.rs"]
 mod grpc;
 #[path = "../examples/tonic/service.rs"]
@@ -31,6 +43,7 @@ mod service;
 mod support;
 
 use echo::{EchoRequest, EchoResponse, echo_client::EchoClient, echo_server::EchoServer};
+use example::{Example, command, in_time};
 use grpc::{BIDIRECTIONAL, Case, UNARY, every_kind, serve, serve_with};
 use service::EchoService;
 use support::World;
@@ -60,12 +73,6 @@ async fn unary(address: SocketAddr, token: &str) -> Result<String, Status> {
     let mut client = EchoClient::new(connect(address).await);
     let answer = client.unary_echo(with_token(token, hello())).await?;
     Ok(answer.into_inner().message)
-}
-
-async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future)
-        .await
-        .expect("it hangs")
 }
 
 fn reason(status: &Status) -> String {
@@ -558,6 +565,65 @@ async fn a_client_that_hangs_up_while_keys_are_fetched_leaves_nothing_behind() {
     let answer = in_time(client.unary_echo(with_token(&token, hello()))).await;
     assert_eq!(answer.unwrap().into_inner().message, "hello");
     assert_eq!(world.issuer.fetches(), 1);
+}
+
+/// The `tonic` example, called by the `tonic-client` example, both as processes of their own.
+#[tokio::test]
+async fn the_examples_show_what_each_caller_may_do() {
+    let okta = TestAuthorizationServer::start().await;
+    let server = Example::start("tonic", &okta, &[]).await;
+    let issuer = okta.custom("default");
+    let admin = json!({ "scp": ["read:data", "write:data"], "groups": ["DataEngineers"] });
+    let unary = "UnaryEcho: \"hello\"";
+    let rows = [
+        (
+            issuer.mint(admin),
+            vec![
+                unary,
+                "ServerStreamingEcho: \"hello\"",
+                "ClientStreamingEcho: \"hellohello\"",
+                "BidirectionalStreamingEcho: \"hello\"",
+            ],
+        ),
+        (
+            issuer.mint(json!({ "scp": ["read:data"] })),
+            vec![
+                unary,
+                "ServerStreamingEcho: \"hello\"",
+                "ClientStreamingEcho: PermissionDenied: the token lacks a scope that is needed here: write:data",
+                "BidirectionalStreamingEcho: PermissionDenied: the token's role is not sufficient here: admin is needed",
+            ],
+        ),
+        (
+            String::new(),
+            vec![
+                "UnaryEcho: Unauthenticated: a bearer token is needed",
+                "ServerStreamingEcho: Unauthenticated: a bearer token is needed",
+                "  reason: TOKEN_MISSING of portcullis",
+                "  www-authenticate: \"Bearer\"",
+            ],
+        ),
+    ];
+    for (token, expected) in rows {
+        let mut env = BTreeMap::from([("SERVER", &*server.origin)]);
+        if !token.is_empty() {
+            env.insert("TOKEN", &token);
+        }
+        let output = in_time(command("tonic-client", &env).output())
+            .await
+            .unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        for line in expected {
+            assert!(
+                printed.lines().any(|printed| printed == line),
+                "{line} is not in\n{printed}"
+            );
+        }
+    }
+    let address = server.address().parse().unwrap();
+    let mut health = tonic_health::pb::health_client::HealthClient::new(connect(address).await);
+    let request = tonic_health::pb::HealthCheckRequest::default();
+    assert!(health.check(request).await.is_ok());
 }
 
 /// The same cases, seen by the Python client. Needs its packages (tests/python/requirements.txt):

@@ -1,14 +1,11 @@
 //! The `axum` example, as a process of its own, over the wire: whatever a client or an
 //! authorization server may do to it.
 //!
-//! `cargo test` builds the example first; a run of this file alone (`--test wire`) uses the one
-//! that was built last.
-//!
 //! Each row is a request and what must come of it. No row may end in a hang, a 500, or an answer
 //! that repeats any of its input.
 #![cfg(all(feature = "axum", feature = "test-util", feature = "tracing"))]
 
-use std::{collections::BTreeMap, path::PathBuf, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use portcullis::{
     Algorithm,
@@ -16,47 +13,27 @@ use portcullis::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    process::{Child, Command},
     task::JoinSet,
 };
 
+#[path = "support/example.rs"]
+mod example;
+
+use example::{Example, command, in_time};
+
 /// The example, running.
-struct Api {
-    _process: Child,
-    address: String,
-}
+struct Api(Example);
 
 impl Api {
     async fn start(okta: &TestAuthorizationServer, changes: &[(&str, &str)]) -> Self {
-        let mut env = BTreeMap::from([
-            ("AUTH_PROVIDERS", "okta"),
-            ("OKTA_ORG_DOMAIN", okta.origin()),
-            ("OKTA_AUDIENCE", "api://default"),
-            ("ADMIN_GROUPS", "DataEngineers, SystemAdmins"),
-            ("WRITE_GROUPS", "ETLDevelopers"),
-            ("READ_ONLY_GROUPS", "DataAnalysts"),
-            ("LISTEN_ADDR", "127.0.0.1:0"),
-            ("RUST_LOG", "off"),
-        ]);
-        env.extend(changes.iter().copied());
-        let mut process = example(&env).stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let line = in_time(lines.next_line()).await.unwrap().unwrap();
-        let address = line
-            .strip_prefix("listening on http://")
-            .unwrap()
-            .to_owned();
-        Self {
-            _process: process,
-            address,
-        }
+        Self(Example::start("axum", okta, changes).await)
     }
 
     async fn send(&self, head: &[u8]) -> Answer {
         in_time(async {
-            let mut stream = TcpStream::connect(&self.address).await.unwrap();
+            let mut stream = TcpStream::connect(self.0.address()).await.unwrap();
             // The server may answer, and hang up, before it has read all of a large head.
             let _ = stream.write_all(head).await;
             let mut bytes = Vec::new();
@@ -86,24 +63,6 @@ impl Api {
     async fn whoami(&self, token: &str) -> Answer {
         self.get("/whoami", token).await
     }
-}
-
-fn example(env: &BTreeMap<&str, &str>) -> Command {
-    let mut path: PathBuf = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    path.push("examples/axum");
-    assert!(
-        path.exists(),
-        "`cargo build --all-features --example axum` first"
-    );
-    let mut command = Command::new(path);
-    command.env_clear();
-    if std::env::var("TEST_TOKEN_CACHE").is_ok_and(|value| value == "off") {
-        command.env("TOKEN_CACHE_MAX_ENTRIES", "0");
-    }
-    command.envs(env).stdin(Stdio::null()).kill_on_drop(true);
-    command
 }
 
 /// What came back over the wire.
@@ -147,12 +106,6 @@ impl Answer {
         let body: Value = serde_json::from_str(body).unwrap_or_default();
         body["code"].as_str().unwrap_or("-").to_owned()
     }
-}
-
-async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future)
-        .await
-        .expect("it hangs")
 }
 
 /// Status, code, and the challenge's error.
@@ -1213,7 +1166,7 @@ async fn http2_in_cleartext_is_spoken() {
         .http2_prior_knowledge()
         .build()
         .unwrap();
-    let get = |path: &str| client.get(format!("http://{}{path}", api.address));
+    let get = |path: &str| client.get(format!("http://{}{path}", api.0.address()));
     let token = okta.custom("default").mint(json!({}));
     let response = get("/whoami").bearer_auth(&token).send().await.unwrap();
     assert_eq!(
@@ -1320,7 +1273,7 @@ async fn mistakes_in_the_environment_end_the_start_with_all_of_them() {
         ("OKTA_ALLOW_ORG_SERVER", "maybe"),
         ("JWKS_CACHE_TTL", "soon"),
     ]);
-    let output = in_time(example(&env).output()).await.unwrap();
+    let output = in_time(command("axum", &env).output()).await.unwrap();
     assert!(!output.status.success());
     let text = String::from_utf8(output.stderr).unwrap();
     for part in [

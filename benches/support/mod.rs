@@ -4,8 +4,10 @@
 
 use std::{
     convert::Infallible,
+    fs,
     future::Future,
     hint::black_box,
+    path::PathBuf,
     pin::pin,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -112,6 +114,26 @@ impl World {
 
     pub(crate) fn tokens(&self, count: usize) -> Vec<String> {
         (0..count).map(|id| self.token(id)).collect()
+    }
+}
+
+/// A thread, to be asked for how long it ran.
+pub(crate) struct Thread(PathBuf);
+
+impl Thread {
+    pub(crate) fn current() -> Self {
+        let thread = fs::read_link("/proc/thread-self").unwrap_or_default();
+        Self(PathBuf::from("/proc").join(thread).join("schedstat"))
+    }
+
+    /// For how many nanoseconds it has run; `NaN` where the system does not tell.
+    pub(crate) fn ran(&self) -> f64 {
+        let text = fs::read_to_string(&self.0).unwrap_or_default();
+        let nanos = text
+            .split_whitespace()
+            .next()
+            .and_then(|ns| ns.parse().ok());
+        nanos.unwrap_or(f64::NAN)
     }
 }
 

@@ -4,7 +4,6 @@ use std::{cell::LazyCell, ops::Deref, sync::Arc, time::Duration};
 
 use http::{HeaderMap, Method, Request};
 
-use super::lease::Basis;
 use crate::{
     access_policy::Rule,
     access_token::AccessToken,
@@ -15,7 +14,7 @@ use crate::{
     resource_server::ResourceServer,
     time::{Clock, Moment},
     token_cache::TokenCache,
-    verify::{self, Pending},
+    verify::{self, Pending, VerificationKey},
 };
 
 #[derive(Debug)]
@@ -51,6 +50,15 @@ pub(crate) enum Verdict {
     /// With the token, if it is good but not enough.
     Reject(Rejection, Option<AccessToken>),
     Wait(Wait),
+}
+
+/// What let a request in, beside the token itself.
+pub(crate) struct Basis {
+    pub(crate) server: usize,
+    pub(crate) key: Arc<VerificationKey>,
+    /// Whether the token names its key, rather than leaving it to be the only one that fits.
+    pub(crate) names_key: bool,
+    pub(crate) generation: u64,
 }
 
 /// A token, as it was sent.

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use http::{Request, header::AUTHORIZATION};
 
 use super::{
-    authenticator::{Authenticator, Mode, RequestFacts, Terms, Verdict, Wait},
-    lease::{Basis, Lease},
+    authenticator::{Authenticator, Basis, Mode, RequestFacts, Terms, Verdict, Wait},
+    lease::Lease,
 };
 use crate::{
     access_policy::{AccessPolicy, Rule},

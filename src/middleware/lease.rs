@@ -8,23 +8,13 @@ use std::{
     time::Duration,
 };
 
-use super::authenticator::{Authenticator, RequestFacts};
+use super::authenticator::{Authenticator, Basis, RequestFacts};
 use crate::{
     access_token::AccessToken,
     jwks::{AtHand, KeyCache, sleep_or},
     rejection::{Rejection, RejectionKind},
     time::UnixTime,
-    verify::VerificationKey,
 };
-
-/// What let a request in, beside the token itself.
-pub(crate) struct Basis {
-    pub(crate) server: usize,
-    pub(crate) key: Arc<VerificationKey>,
-    /// Whether the token names its key, rather than leaving it to be the only one that fits.
-    pub(crate) names_key: bool,
-    pub(crate) generation: u64,
-}
 
 /// Shared by both directions of a request that was let in.
 pub(crate) struct Lease {
