@@ -1,6 +1,6 @@
 //! Which requests need what: a table by method and path, for gRPC and HTTP alike.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, ptr, sync::Arc};
 
 use http::Method;
 use percent_encoding::percent_decode_str;
@@ -45,20 +45,22 @@ use crate::{
 /// - `*` at the end is whatever follows, of that segment and beyond: `/orders.v1.*` is every service
 ///   whose name starts so, `/admin/*` is everything below `/admin`, and `/admin` itself.
 ///
-/// The most specific one counts, whatever their order: segment by segment, letters before `{name}`
-/// before `*`, and a longer text in front of `*` before a shorter; at the same path one with a method
-/// before one without. Where the path fits and the method does not, the next one that fits both
-/// counts; where none does, [`otherwise`](AccessPolicyBuilder::otherwise).
+/// The most specific one counts, and it alone, whatever their order: segment by segment, one to the
+/// letter, then the longest with letters in front of `*`, then `{name}`, then `*`; at the same path
+/// one with a method before one without. Where the path fits and the method does not, the next one
+/// that fits both counts; where none does, [`otherwise`](AccessPolicyBuilder::otherwise).
 ///
 /// # What is compared
 ///
 /// The path as the layer sees it: around a router that is nested in another, without what was nested
-/// at. Percent-encoded characters are decoded first, and one slash at the end makes no difference.
-/// The query is not looked at.
+/// at. The query is not looked at.
 ///
-/// A path that other software may read as another path is refused, whatever the table says: with an
-/// empty segment, a segment `.` or `..`, a backslash, a control character, an encoded slash, or an escape that is none or is not
-/// UTF-8. Where ids contain encoded slashes, protect the routes by
+/// What fits one pattern as it was sent, and another one decoded or without a slash at its end, is
+/// refused: a router and what stands behind it may not agree on how to read it. So is, whatever the
+/// table says, a path with an empty segment, a segment `.` or `..` (also with a `;` behind), a
+/// backslash, a control character, an encoded slash, an escape that is none, is not UTF-8 or was
+/// escaped once more, or without a slash at the start. Everything else is compared as it is: in case,
+/// and with what stands behind a `;`. Where ids contain encoded slashes, protect the routes by
 /// [`RequireLayer`](crate::RequireLayer) instead.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -75,6 +77,8 @@ struct Table {
 pub(crate) enum Rule {
     /// Nothing, not even a look at its token.
     Exempt,
+    /// That a token is good, if there is one.
+    Optional,
     Require(Requirement),
     /// Nobody may do it.
     Deny,
@@ -131,21 +135,39 @@ impl AccessPolicy {
     }
 
     pub(crate) fn rule(&self, method: &Method, path: &str) -> &Rule {
-        if !is_unambiguous(path) {
+        let Some(path) = path.strip_prefix('/') else {
+            // `OPTIONS *`, and the target of a CONNECT.
+            let is_none = matches!(path, "" | "*");
+            return if is_none {
+                &self.0.otherwise
+            } else {
+                &Rule::Deny
+            };
+        };
+        if !is_readable(path) {
             return &Rule::Deny;
         }
-        let path = path.strip_prefix('/').unwrap_or(path);
-        let path = path.strip_suffix('/').unwrap_or(path);
-        let segments = (!path.is_empty()).then_some(path);
-        let found = self.0.root.find(method, segments);
-        found.unwrap_or(&self.0.otherwise)
+        let look_up = |path: &str, decoded| {
+            let segments = (!path.is_empty()).then_some(path);
+            let found = self.0.root.find(method, segments, decoded);
+            found.unwrap_or(&self.0.otherwise)
+        };
+        let as_sent = look_up(path, false);
+        let is_agreed = |path, decoded| ptr::eq(look_up(path, decoded), as_sent);
+        let has_escapes = path.contains('%');
+        let without_slash = path.strip_suffix('/');
+        let are_agreed = (!has_escapes || is_agreed(path, true))
+            && without_slash.is_none_or(|path| {
+                is_agreed(path, false) && (!has_escapes || is_agreed(path, true))
+            });
+        if are_agreed { as_sent } else { &Rule::Deny }
     }
 }
 
 impl Rule {
     pub(crate) fn check(&self, token: Option<&AccessToken>) -> Result<(), Rejection> {
         match (self, token) {
-            (Self::Exempt, _) => Ok(()),
+            (Self::Exempt | Self::Optional, _) => Ok(()),
             (Self::Require(requirement), Some(token)) => requirement.check(token),
             (Self::Deny, Some(token)) => {
                 Err(Rejection::from(RejectionKind::PolicyDenied).with_subject(token.subject()))
@@ -157,27 +179,37 @@ impl Rule {
 
 impl Node {
     /// Visits each node once at most, so a path cannot make it long.
-    fn find(&self, method: &Method, segments: Option<&str>) -> Option<&Rule> {
+    fn find<'t>(
+        &'t self,
+        method: &Method,
+        segments: Option<&str>,
+        decoded: bool,
+    ) -> Option<&'t Rule> {
         let Some(segments) = segments else {
             return self.here.get(method).or_else(|| {
                 let (_, below) = self.rest.last().filter(|(start, _)| start.is_empty())?;
                 below.get(method)
             });
         };
-        let (segment, further) = match segments.split_once('/') {
-            Some((segment, further)) => (segment, Some(further)),
-            None => (segments, None),
+        let (segment, further) = first_segment(segments);
+        let segment = if decoded {
+            percent_decode_str(segment).decode_utf8_lossy()
+        } else {
+            Cow::Borrowed(segment)
         };
-        let segment: Cow<'_, str> = percent_decode_str(segment).decode_utf8_lossy();
-        let named = self.named.get(&*segment);
-        let nodes = [named, self.any.as_deref()].into_iter().flatten();
-        let mut found = nodes.filter_map(|node| node.find(method, further));
-        found.next().or_else(|| {
-            let begun = self.rest.iter();
-            begun
-                .filter(|(start, _)| segment.starts_with(start))
-                .find_map(|(_, rules)| rules.get(method))
-        })
+        let within = |node: &'t Self| node.find(method, further, decoded);
+        let begun = |is_whole: bool| {
+            let mut rest = self.rest.iter();
+            rest.find_map(|(start, rules)| {
+                let fits = start.is_empty() == is_whole && segment.starts_with(start);
+                fits.then(|| rules.get(method)).flatten()
+            })
+        };
+        let any = self.any.as_deref().filter(|_| !segment.is_empty());
+        (self.named.get(&*segment).and_then(within))
+            .or_else(|| begun(false))
+            .or_else(|| any.and_then(within))
+            .or_else(|| begun(true))
     }
 
     /// Where the rules for a pattern are kept.
@@ -185,10 +217,7 @@ impl Node {
         let Some(segments) = segments else {
             return Ok(&mut self.here);
         };
-        let (segment, further) = match segments.split_once('/') {
-            Some((segment, further)) => (segment, Some(further)),
-            None => (segments, None),
-        };
+        let (segment, further) = first_segment(segments);
         if let (Some(start), None) = (segment.strip_suffix('*'), further) {
             check_segment(start)?;
             let place = self.rest.iter().position(|(other, _)| other == start);
@@ -217,6 +246,14 @@ impl Node {
             self.named.entry(segment.to_owned()).or_default()
         };
         node.place(further)
+    }
+}
+
+/// The first segment, and what follows it.
+fn first_segment(segments: &str) -> (&str, Option<&str>) {
+    match segments.split_once('/') {
+        Some((segment, further)) => (segment, Some(further)),
+        None => (segments, None),
     }
 }
 
@@ -259,28 +296,25 @@ impl ByMethod {
     }
 }
 
-/// Whether everybody reads this path in the same way.
-fn is_unambiguous(path: &str) -> bool {
-    let Some(segments) = path.strip_prefix('/') else {
-        // `OPTIONS *`, or the target of a CONNECT.
-        return true;
+/// Whether a path, without the slash at its start, is one that everybody takes apart in the same way.
+fn is_readable(path: &str) -> bool {
+    let is_escape = |after: &str| {
+        let digits = after.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     };
-    let segments = segments.strip_suffix('/').unwrap_or(segments);
+    let segments = path.strip_suffix('/').unwrap_or(path);
     segments.is_empty()
         || segments.split('/').all(|segment| {
-            let mut escapes = segment.split('%').skip(1);
-            let are_escapes = escapes.all(|escape| {
-                let digits = escape.as_bytes().get(..2);
-                digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-            });
-            are_escapes
-                && percent_decode_str(segment)
-                    .decode_utf8()
-                    .is_ok_and(|segment| {
-                        !matches!(&*segment, "" | "." | "..")
-                            && !segment.contains(['/', '\\'])
-                            && !segment.contains(char::is_control)
-                    })
+            let decoded = percent_decode_str(segment).decode_utf8();
+            segment.split('%').skip(1).all(is_escape)
+                && decoded.is_ok_and(|decoded| {
+                    let name = decoded.split(';').next().unwrap_or_default();
+                    !matches!(name, "." | "..")
+                        && !decoded.is_empty()
+                        && !decoded.contains(['/', '\\'])
+                        && !decoded.contains(char::is_control)
+                        && !decoded.split('%').skip(1).any(is_escape)
+                })
         })
 }
 
@@ -299,9 +333,15 @@ impl AccessPolicyBuilder {
     }
 
     /// Requests that fit [`pattern`](AccessPolicy#patterns) are let through without a look at their
-    /// token: handlers find none, whether or not one was sent.
+    /// token: handlers find none, whether or not one was sent. Audit sinks are not told.
     pub fn exempt(self, pattern: impl Into<String>) -> Self {
         self.rule(pattern.into(), Rule::Exempt)
+    }
+
+    /// Requests that fit [`pattern`](AccessPolicy#patterns) need no token; one that is there must be
+    /// good, and handlers are told whose it is.
+    pub fn optional(self, pattern: impl Into<String>) -> Self {
+        self.rule(pattern.into(), Rule::Optional)
     }
 
     /// Exempts the health service of gRPC, `grpc.health.v1.Health`.
@@ -331,15 +371,18 @@ impl AccessPolicyBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidPattern`] if a pattern is not one, or is there twice.
+    /// [`ConfigError::InvalidPattern`] if a pattern is not one, and
+    /// [`ConfigError::DuplicatePattern`] if two fit the same paths.
     pub fn build(self) -> Result<AccessPolicy, ConfigError> {
         let mut root = Node::default();
         for (pattern, rule) in self.rules {
-            if let Err(problem) = add(&mut root, &pattern, rule) {
-                return Err(ConfigError::InvalidPattern {
-                    found: pattern,
-                    problem,
-                });
+            match add(&mut root, &pattern, rule) {
+                Ok(true) => {}
+                Ok(false) => return Err(ConfigError::DuplicatePattern { found: pattern }),
+                Err(problem) => {
+                    let found = pattern;
+                    return Err(ConfigError::InvalidPattern { found, problem });
+                }
             }
         }
         Ok(AccessPolicy(Arc::new(Table {
@@ -354,7 +397,8 @@ impl AccessPolicyBuilder {
     }
 }
 
-fn add(root: &mut Node, pattern: &str, rule: Rule) -> Result<(), &'static str> {
+/// `false` if there is one for the same paths already.
+fn add(root: &mut Node, pattern: &str, rule: Rule) -> Result<bool, &'static str> {
     let (method, path) = match pattern.split_once(' ') {
         None => (None, pattern),
         Some((method, path)) => {
@@ -369,11 +413,7 @@ fn add(root: &mut Node, pattern: &str, rule: Rule) -> Result<(), &'static str> {
     };
     let path = path.strip_prefix('/').ok_or("has no slash at the start")?;
     let rules = root.place((!path.is_empty()).then_some(path))?;
-    if rules.put(method, rule) {
-        Ok(())
-    } else {
-        Err("is there twice")
-    }
+    Ok(rules.put(method, rule))
 }
 
 #[cfg(test)]
@@ -397,7 +437,7 @@ mod tests {
         match policy.rule(&method, path) {
             Rule::Exempt => "exempt",
             Rule::Deny => "deny",
-            Rule::Require(_) => "otherwise",
+            Rule::Optional | Rule::Require(_) => "otherwise",
         }
     }
 
@@ -412,6 +452,8 @@ mod tests {
             "/users/*",
             "GET /users/{id}!",
             "/",
+            "/internal.*",
+            "/{service}/Check!",
         ];
         let rows = [
             ("POST", "/a.B/Open", "exempt"),
@@ -430,7 +472,10 @@ mod tests {
             ("GET", "/usersx", "otherwise"),
             ("GET", "/", "deny"),
             ("GET", "/other", "otherwise"),
+            ("POST", "/internal.Admin/Check", "deny"),
+            ("POST", "/other.Admin/Check", "exempt"),
             ("OPTIONS", "*", "otherwise"),
+            ("CONNECT", "", "otherwise"),
         ];
         for _ in 0..patterns.len() {
             patterns.rotate_left(1);
@@ -443,12 +488,26 @@ mod tests {
 
     #[test]
     fn a_path_cannot_be_written_so_that_it_escapes_its_pattern() {
-        let policy = table(&["/admin/*", "/admin/open!", "GET /admin/{id}/x!"]);
+        let policy = table(&[
+            "/admin/*",
+            "/admin/open!",
+            "/admin/a@b!",
+            "/admin/{id}/x!",
+            "/*!",
+        ]);
         for path in [
             "/admin",
             "/admin/",
+            // Routers compare what was sent, and other software what it decodes to.
             "/%61dmin/users",
             "/%61%64%6D%69%6e/users",
+            "/admin/%6fpen",
+            "/admin/a%40b",
+            "/admin/open/",
+            "/%2561dmin/users",
+            "/public/%252e%252e/admin/users",
+            "/public/..;/admin/users",
+            "/public/.;x=1/admin/users",
             "//admin/users",
             "/open/../admin/users",
             "/open/%2e%2E/admin/users",
@@ -465,14 +524,20 @@ mod tests {
             "/admin/%zz/x",
             "/admin/%/x",
             "/admin/%e/x",
+            // HTTP/2 carries what has no slash at the start, too.
+            "public/../admin/users",
+            "admin/users",
+            "**",
         ] {
             assert_eq!(name(&policy, "GET", path), "deny", "{path}");
         }
         for path in [
             "/admin/open",
-            "/admin/open/",
-            "/admin/%6fpen",
             "/admin/%C3%A4/x",
+            "/admin/%7Ejoe/x",
+            "/admin/a@b",
+            "/public/",
+            "/public/a%20b",
         ] {
             assert_eq!(name(&policy, "GET", path), "exempt", "{path}");
         }
@@ -522,7 +587,12 @@ mod tests {
             ["GET /a", "GET /a"],
         ] {
             let refused = AccessPolicy::builder().deny(twice[0]).exempt(twice[1]);
-            assert!(refused.build().is_err(), "{twice:?}");
+            assert_eq!(
+                refused.build().unwrap_err(),
+                ConfigError::DuplicatePattern {
+                    found: twice[1].to_owned()
+                }
+            );
         }
     }
 }

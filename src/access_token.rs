@@ -16,7 +16,8 @@ use crate::{
 ///
 /// One exists only where every check has passed; there is no other way to make one. It is found in
 /// the request's extensions, or taken as an argument by axum handlers (feature `axum`), and is
-/// cheap to clone. The token itself, as it was sent, is not in it.
+/// cheap to clone. The token itself, as it was sent, is not in it: a handler that has to pass it on
+/// finds it in the `Authorization` header, which is the one that was verified.
 ///
 /// ```
 /// use portcullis::{AccessToken, Rejection, Role, ScopeRequirement};
@@ -238,7 +239,8 @@ impl AccessToken {
     }
 
     /// When it expires (`exp`), without leeway. Requests are refused from then on, plus leeway; a
-    /// stream that is already open is not cut.
+    /// stream that is already open is ended only if
+    /// [`end_streams`](crate::AuthenticateLayer::end_streams) asks for it.
     #[must_use]
     pub fn expires_at(&self) -> UnixTime {
         self.0.times.expires_at

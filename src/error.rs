@@ -102,7 +102,13 @@ pub enum ConfigError {
         /// As configured.
         found: String,
     },
-    /// A pattern of an access policy is not one, or is there twice.
+    /// Two patterns of an access policy fit the same paths and methods.
+    #[error("pattern {found:?} fits the same requests as one before: write one of them")]
+    DuplicatePattern {
+        /// As configured.
+        found: String,
+    },
+    /// A pattern of an access policy is not one.
     #[error(
         "pattern {found:?} {problem}: write a path such as \"/package.Service/Method\", \"/users/{{id}}\" or \"/admin/*\", with a method in front if need be, \"GET /users\""
     )]

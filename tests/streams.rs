@@ -219,6 +219,44 @@ async fn a_call_ends_when_its_key_is_removed_and_others_go_on() {
     assert_eq!(stays.say("two").await.unwrap(), "two");
 }
 
+/// An authorization server that withdraws everything is the case that it is for.
+#[tokio::test]
+async fn calls_end_when_all_keys_are_withdrawn() {
+    let world = World::with(|policy| policy.ttl_cap(Duration::from_secs(600))).await;
+    let address = grpc::serve(world.layer.clone().end_streams(Duration::ZERO));
+    let mut talk = Talk::open(address, &admin(&world)).await;
+    world.issuer.publish_only([]);
+    world.until_fetched(Duration::from_secs(600)).await;
+    assert_eq!(
+        talk.say("one").await.unwrap(),
+        "one",
+        "an empty set is looked at twice"
+    );
+    world.until_fetched(Duration::from_secs(60)).await;
+    assert_ended(
+        &talk.hear().await.unwrap_err(),
+        "KEY_UNKNOWN",
+        "the token's signing key is not known",
+    );
+}
+
+/// A token that does not name its key would be ambiguous by now, but its key is still published.
+#[tokio::test]
+async fn a_key_that_is_added_ends_nothing() {
+    let world = World::with(|policy| policy.ttl_cap(Duration::from_secs(600))).await;
+    let address = grpc::serve(world.layer.clone().end_streams(Duration::ZERO));
+    let claims = world.issuer.claims(json!({ "groups": ["admins"] }));
+    let key = world.issuer.key();
+    let nameless = key.sign_with_header(&json!({ "alg": "RS256" }), &claims);
+    let mut talk = Talk::open(address, &nameless).await;
+    world.issuer.rotate();
+    world.until_fetched(Duration::from_secs(600)).await;
+    assert_eq!(talk.say("one").await.unwrap(), "one");
+    world.issuer.remove(key.kid());
+    world.until_fetched(Duration::from_secs(600)).await;
+    assert_eq!(talk.hear().await.unwrap_err().code(), Code::Unauthenticated);
+}
+
 #[tokio::test]
 async fn a_clock_that_is_set_forward_is_noticed_within_a_minute() {
     let world = World::new().await;
@@ -351,29 +389,18 @@ struct Answer {
 }
 
 impl Answer {
-    /// Where it `begins_late`, the token expires while the handler is at work.
-    async fn begin(world: &World, content_type: &'static str, begins_late: bool) -> Self {
+    async fn begin(world: &World, content_type: &'static str) -> Self {
         let (frames, sent) = mpsc::unbounded_channel();
         let sent = Arc::new(Mutex::new(Some(UnboundedReceiverStream::new(sent))));
-        let clock = world.clock.clone();
         let handler = service_fn(move |_: Request<GuardedBody<Body>>| {
             let sent = sent.lock().unwrap().take().unwrap();
             let body = Body::new(StreamBody::new(sent.map(Ok::<_, Infallible>)));
-            if begins_late {
-                clock.advance(LIFE);
-            }
             let response = Response::builder().header(CONTENT_TYPE, content_type);
             std::future::ready(Ok::<_, Infallible>(response.body(body).unwrap()))
         });
-        let service = world
-            .layer
-            .clone()
-            .end_streams(Duration::ZERO)
-            .layer(handler);
-        let token = admin(world);
-        let request = Request::post("/").header("authorization", format!("Bearer {token}"));
-        let request = request.body(Body::empty()).unwrap();
-        let response = service.oneshot(request).await.unwrap();
+        let layer = world.layer.clone().end_streams(Duration::ZERO);
+        let request = posted(world, Body::empty());
+        let response = layer.layer(handler).oneshot(request).await.unwrap();
         assert_eq!(response.status(), 200);
         let body = response.into_body();
         Self { frames, body }
@@ -389,6 +416,18 @@ impl Answer {
         self.next().await.unwrap().unwrap().into_data().unwrap()
     }
 
+    /// What ends a gRPC call.
+    async fn end(&mut self) -> HeaderMap {
+        self.next().await.unwrap().unwrap().into_trailers().unwrap()
+    }
+
+    /// Whether there is nothing to come at the moment.
+    async fn is_waiting(&mut self) -> bool {
+        let mut body = std::pin::pin!(self.body.frame());
+        let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(body.as_mut().poll(cx)));
+        polled.await.is_pending()
+    }
+
     async fn next(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
         in_time(self.body.frame()).await
     }
@@ -401,56 +440,104 @@ fn trailers() -> Frame<Bytes> {
     Frame::trailers(HeaderMap::from_iter(status))
 }
 
+fn posted(world: &World, body: Body) -> Request<Body> {
+    let request = Request::post("/").header("authorization", format!("Bearer {}", admin(world)));
+    request.body(body).unwrap()
+}
+
 #[tokio::test]
-async fn an_answer_that_begins_late_has_one_piece_of_data() {
+async fn an_answer_whose_data_comes_late_has_one_piece_of_it() {
     let world = World::new().await;
-    let mut unary = Answer::begin(&world, "application/grpc", true).await;
+    let mut unary = Answer::begin(&world, "application/grpc").await;
+    world.clock.advance(LIFE);
+    unary.send(b"");
     unary.send(b"message");
-    unary.frames.send(trailers()).unwrap();
+    assert_eq!(unary.data().await, "");
     assert_eq!(unary.data().await, "message");
-    let end = unary
-        .next()
-        .await
-        .unwrap()
-        .unwrap()
-        .into_trailers()
-        .unwrap();
-    assert_eq!(end["grpc-status"], "0");
+    unary.frames.send(trailers()).unwrap();
+    assert_eq!(unary.end().await["grpc-status"], "0");
 
     let world = World::new().await;
-    let mut stream = Answer::begin(&world, "application/grpc", true).await;
+    let mut stream = Answer::begin(&world, "application/grpc").await;
+    world.clock.advance(LIFE);
     stream.send(b"one");
     stream.send(b"two");
     assert_eq!(stream.data().await, "one");
-    let end = stream
-        .next()
-        .await
-        .unwrap()
-        .unwrap()
-        .into_trailers()
-        .unwrap();
-    assert_eq!(end["grpc-status"], "16");
+    assert_eq!(stream.end().await["grpc-status"], "16");
     assert!(stream.next().await.is_none());
     // Its handler is told that nobody listens.
     assert!(stream.frames.is_closed());
 }
 
+/// A proxy has the trailers a moment after the message.
+#[tokio::test]
+async fn the_end_of_an_answer_may_come_five_seconds_after_its_late_data() {
+    for (waits, status) in [(4, "0"), (5, "16")] {
+        let world = World::new().await;
+        let mut answer = Answer::begin(&world, "application/grpc").await;
+        world.clock.advance(LIFE);
+        answer.send(b"message");
+        assert_eq!(answer.data().await, "message");
+        assert!(answer.is_waiting().await);
+        world.clock.advance(Duration::from_secs(waits));
+        if status == "0" {
+            assert!(answer.is_waiting().await);
+            answer.frames.send(trailers()).unwrap();
+        }
+        assert_eq!(answer.end().await["grpc-status"], status);
+    }
+}
+
+/// However much is ready: a busy stream does not outlive its token.
+#[tokio::test]
+async fn data_that_is_ready_is_not_passed_on_after_the_end() {
+    let world = World::new().await;
+    let mut stream = Answer::begin(&world, "application/grpc").await;
+    stream.send(b"one");
+    stream.send(b"two");
+    assert_eq!(stream.data().await, "one");
+    world.clock.advance(LIFE);
+    assert_eq!(stream.end().await["grpc-status"], "16");
+}
+
+#[tokio::test]
+async fn data_of_a_request_is_not_passed_on_after_the_end() {
+    let world = World::new().await;
+    let pieces =
+        [&b"one"[..], b"two"].map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::from(piece))));
+    let body = Body::new(StreamBody::new(futures_util::stream::iter(pieces)));
+    let read = Arc::new(Mutex::new(Vec::new()));
+    let (clock, seen) = (world.clock.clone(), Arc::clone(&read));
+    let handler = service_fn(move |request: Request<GuardedBody<Body>>| {
+        let (clock, seen) = (clock.clone(), Arc::clone(&seen));
+        async move {
+            let mut body = request.into_body();
+            while let Some(Ok(frame)) = body.frame().await {
+                seen.lock().unwrap().push(frame.into_data().unwrap());
+                clock.advance(LIFE);
+            }
+            Ok::<_, Infallible>(Response::new(Body::from("done")))
+        }
+    });
+    let service = world
+        .layer
+        .clone()
+        .end_streams(Duration::ZERO)
+        .layer(handler);
+    let response = service.oneshot(posted(&world, body)).await.unwrap();
+    assert_eq!(*read.lock().unwrap(), ["one"]);
+    assert_eq!(response.status(), 401);
+}
+
 #[tokio::test]
 async fn what_ends_by_itself_is_not_made_to_look_cut() {
     let world = World::new().await;
-    let mut stream = Answer::begin(&world, "application/grpc", false).await;
+    let mut stream = Answer::begin(&world, "application/grpc").await;
     stream.send(b"all of it");
     assert_eq!(stream.data().await, "all of it");
     world.clock.advance(LIFE);
     stream.frames.send(trailers()).unwrap();
-    let end = stream
-        .next()
-        .await
-        .unwrap()
-        .unwrap()
-        .into_trailers()
-        .unwrap();
-    assert_eq!(end["grpc-status"], "0");
+    assert_eq!(stream.end().await["grpc-status"], "0");
 }
 
 #[tokio::test]
@@ -463,7 +550,7 @@ async fn grpc_web_ends_with_a_message_of_trailers_between_messages() {
         ("application/grpc-web-text", &[b"AAAAAAFhAAAA", b"AAJiYw=="]),
     ] {
         let world = World::new().await;
-        let mut answer = Answer::begin(&world, content_type, false).await;
+        let mut answer = Answer::begin(&world, content_type).await;
         for data in sent {
             answer.send(data);
             assert_eq!(answer.data().await, *data);
@@ -487,6 +574,40 @@ async fn grpc_web_ends_with_a_message_of_trailers_between_messages() {
     }
 }
 
+/// It says that itself what has ended, in a message like any other.
+#[tokio::test]
+async fn grpc_web_that_ends_by_itself_is_not_made_to_look_cut() {
+    let rows: [(&str, [&'static [u8]; 2]); 2] = [
+        (
+            "application/grpc-web+proto",
+            [b"\0\0\0\0\x01a", b"\x80\0\0\0\x0fgrpc-status:0\r\n"],
+        ),
+        (
+            "application/grpc-web-text",
+            [b"AAAAAAFh", b"gAAAAA9ncnBjLXN0YXR1czowDQo="],
+        ),
+    ];
+    for (content_type, [message, end]) in rows {
+        for is_late in [true, false] {
+            let world = World::new().await;
+            let mut answer = Answer::begin(&world, content_type).await;
+            if is_late {
+                world.clock.advance(LIFE);
+            }
+            answer.send(message);
+            assert_eq!(answer.data().await, message);
+            world.clock.advance(LIFE);
+            answer.send(end);
+            assert_eq!(answer.data().await, end);
+            assert!(answer.is_waiting().await, "nothing is put behind the end");
+            let Answer { frames, mut body } = answer;
+            drop(frames);
+            assert!(in_time(body.frame()).await.is_none());
+            assert_eq!(world.log.with_prefix("decision").len(), 1);
+        }
+    }
+}
+
 /// Trailers in the middle of a message would be taken for a part of it.
 #[tokio::test]
 async fn grpc_web_is_aborted_within_a_message() {
@@ -497,7 +618,7 @@ async fn grpc_web_is_aborted_within_a_message() {
         ("application/grpc-web-text", b"not base64"),
     ] {
         let world = World::new().await;
-        let mut answer = Answer::begin(&world, content_type, false).await;
+        let mut answer = Answer::begin(&world, content_type).await;
         answer.send(sent);
         answer.data().await;
         world.clock.advance(LIFE);

@@ -397,6 +397,64 @@ async fn refusals_by_policy_and_by_handlers_are_events() {
 }
 
 #[tokio::test]
+async fn a_refusal_by_a_handler_is_one_event_however_many_layers_see_it() {
+    let world = World::new().await;
+    let address = serve((world.layer.clone(), world.layer.clone()));
+    let token = world.issuer.mint(json!({}));
+    let mut client = EchoClient::new(connect(address).await);
+    let request = with_token(&token, tokio_stream::iter([hello()]));
+    client
+        .bidirectional_streaming_echo(request)
+        .await
+        .unwrap_err();
+    let mut events = world.log.with_prefix("decision");
+    events.retain(|event| event.contains("ROLE_INSUFFICIENT"));
+    assert_eq!(events.len(), 1, "{events:?}");
+}
+
+#[tokio::test]
+async fn where_a_token_is_optional_a_bad_one_is_still_refused() {
+    let world = World::new().await;
+    let policy = AccessPolicy::builder()
+        .optional("/grpc.examples.echo.Echo/*")
+        .build()
+        .unwrap();
+    let address = serve(world.layer.clone().policy(policy.clone()));
+    assert!(unary(address, "").await.is_ok());
+    assert!(unary(address, &world.issuer.mint(json!({}))).await.is_ok());
+    assert_eq!(
+        reason(&unary(address, "junk").await.unwrap_err()),
+        "TOKEN_MALFORMED"
+    );
+    // The handler is told who calls, and that nobody does.
+    let mut client = EchoClient::new(connect(address).await);
+    for (token, expected) in [
+        (String::new(), Some("TOKEN_MISSING")),
+        (world.issuer.mint(json!({ "groups": ["admins"] })), None),
+    ] {
+        let request = with_token(&token, tokio_stream::iter([hello()]));
+        let answer = client.bidirectional_streaming_echo(request).await;
+        assert_eq!(
+            answer.err().map(|status| reason(&status)).as_deref(),
+            expected
+        );
+    }
+    // What the table asks a token for, it asks it for also in the optional mode.
+    let address = serve(
+        world.layer.clone().optional().policy(
+            AccessPolicy::builder()
+                .otherwise(Requirement::token())
+                .build()
+                .unwrap(),
+        ),
+    );
+    assert_eq!(
+        reason(&unary(address, "").await.unwrap_err()),
+        "TOKEN_MISSING"
+    );
+}
+
+#[tokio::test]
 async fn it_is_the_same_over_tls() {
     let world = World::new().await;
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();

@@ -118,6 +118,15 @@ impl KeyCache {
         seen.is_usable(now).then_some(AtHand(view))
     }
 
+    /// The keys that its server published last, whether or not they may still be used; `None` if it
+    /// withdrew all of them, or never published any. Takes no lock and never waits.
+    pub(crate) fn published(&self, now: Moment) -> Option<AtHand> {
+        self.at_hand(now).or_else(|| {
+            let view = self.0.view.load();
+            view.is_some().then_some(AtHand(view))
+        })
+    }
+
     /// What to do for a request whose key is not simply [at hand](Self::at_hand).
     pub(crate) fn ask(&self, now: Moment, want: Want<'_>) -> Answer {
         let answer = {

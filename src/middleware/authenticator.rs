@@ -56,8 +56,6 @@ pub(crate) enum Verdict {
 pub(crate) struct Basis {
     pub(crate) server: usize,
     pub(crate) key: Arc<VerificationKey>,
-    /// Whether the token names its key, rather than leaving it to be the only one that fits.
-    pub(crate) names_key: bool,
     pub(crate) generation: u64,
 }
 
@@ -180,24 +178,6 @@ impl Authenticator {
         self.conclude(&&wait.arrived, request, terms, attempt, true)
     }
 
-    /// Tells the audit sinks of a request that was refused further in.
-    pub(crate) fn record_inner(&self, request: &RequestFacts, rejection: &Rejection) {
-        let now = self.clock.now();
-        self.audit.record(&Event::Decision(Decision {
-            at: now.wall,
-            method: &request.method,
-            path: &request.path,
-            route: request.route.as_deref(),
-            token: request.token.as_ref(),
-            rejection: Some(rejection),
-            issuer: request.token.as_ref().map(AccessToken::issuer),
-            keys: None,
-            took: Duration::ZERO,
-            waited: false,
-            remembered: false,
-        }));
-    }
-
     fn begin<'r>(
         &'r self,
         headers: &'r HeaderMap,
@@ -294,7 +274,6 @@ impl Authenticator {
                 Box::new(Basis {
                     server: entry.server(),
                     key: Arc::clone(entry.key()),
-                    names_key: entry.names_key(),
                     generation: snapshot.generation,
                 })
             }),
@@ -367,7 +346,6 @@ impl Authenticator {
                 Box::new(Basis {
                     server: index,
                     key: Arc::clone(&verification.key),
-                    names_key: verification.names_key,
                     generation: snapshot.generation,
                 })
             }),
@@ -434,22 +412,47 @@ impl Authenticator {
     }
 }
 
-/// What is remembered of a request that is let through, for the event if it is refused further in.
-pub(crate) struct RequestFacts {
+/// Remembers a request that is let through, for the event if it is refused further in, or its
+/// stream is ended. There only if there are audit sinks.
+pub(crate) struct Witness {
+    authenticator: Arc<Authenticator>,
     method: Method,
     path: String,
     route: Option<String>,
     token: Option<AccessToken>,
 }
 
-impl RequestFacts {
-    pub(crate) fn of<B>(request: &Request<B>, token: Option<&AccessToken>) -> Self {
+impl Witness {
+    pub(crate) fn new<B>(
+        authenticator: &Arc<Authenticator>,
+        request: &Request<B>,
+        token: Option<&AccessToken>,
+    ) -> Self {
         Self {
+            authenticator: Arc::clone(authenticator),
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
             route: route_of(request).map(str::to_owned),
             token: token.cloned(),
         }
+    }
+
+    /// Tells the audit sinks.
+    pub(crate) fn record(&self, rejection: &Rejection) {
+        let now = self.authenticator.clock.now();
+        self.authenticator.audit.record(&Event::Decision(Decision {
+            at: now.wall,
+            method: &self.method,
+            path: &self.path,
+            route: self.route.as_deref(),
+            token: self.token.as_ref(),
+            rejection: Some(rejection),
+            issuer: self.token.as_ref().map(AccessToken::issuer),
+            keys: None,
+            took: Duration::ZERO,
+            waited: false,
+            remembered: false,
+        }));
     }
 }
 

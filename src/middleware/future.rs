@@ -4,6 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -14,8 +15,8 @@ use tower_service::Service;
 #[cfg(feature = "tonic")]
 use super::response::of_handler;
 use super::{
-    authenticator::{Verdict, Wait},
-    gate::{Gate, Witness},
+    authenticator::{Verdict, Wait, Witness},
+    gate::Gate,
     grpc::Form,
     response::{FromInside, RejectionResponse, answer, answer_again},
 };
@@ -41,7 +42,7 @@ pin_project! {
             #[pin]
             response: F,
             respond: R,
-            witness: Option<Box<Witness>>,
+            witness: Option<Arc<Witness>>,
         },
         Reject { response: Option<Res> },
         Wait {
@@ -60,7 +61,7 @@ where
     pub(crate) const fn forward(
         response: S::Future,
         respond: R,
-        witness: Option<Box<Witness>>,
+        witness: Option<Arc<Witness>>,
     ) -> Self {
         let state = State::Forward {
             response,
@@ -108,7 +109,7 @@ where
                         response = answer_again(response, &rejection, respond);
                     }
                     #[cfg(feature = "tonic")]
-                    if let Some(rejection) = of_handler(&response).cloned() {
+                    if let Some(rejection) = of_handler(&response) {
                         if let Some(witness) = witness {
                             witness.record(&rejection);
                         }

@@ -5,14 +5,13 @@ use std::{sync::Arc, time::Duration};
 use http::{Request, header::AUTHORIZATION};
 
 use super::{
-    authenticator::{Authenticator, Basis, Mode, RequestFacts, Terms, Verdict, Wait},
+    authenticator::{Authenticator, Basis, Mode, Terms, Verdict, Wait, Witness},
     lease::Lease,
 };
 use crate::{
     access_policy::{AccessPolicy, Rule},
     access_token::AccessToken,
     jwks::Obtained,
-    rejection::Rejection,
 };
 
 /// Judge, terms and the maker of refusals.
@@ -66,8 +65,12 @@ impl<R> Gate<R> {
             },
             None => None,
         };
+        let mode = match rule {
+            Some(Rule::Optional) => Mode::Optional,
+            _ => self.mode,
+        };
         Some(Terms {
-            mode: self.mode,
+            mode,
             rule,
             with_basis: self.grace.is_some(),
         })
@@ -79,29 +82,16 @@ impl<R> Gate<R> {
         token: Option<AccessToken>,
         basis: Option<Box<Basis>>,
         request: &mut Request<B>,
-    ) -> Option<Box<Witness>> {
-        let facts = || {
-            let is_on = self.authenticator.audit.is_on();
-            is_on.then(|| RequestFacts::of(request, token.as_ref()))
-        };
-        let witness = facts().map(|facts| {
-            Box::new(Witness {
-                authenticator: Arc::clone(&self.authenticator),
-                facts,
-            })
-        });
-        let lease = match (&token, basis, self.grace) {
-            (Some(token), Some(basis), Some(grace)) => Some(Arc::new(Lease::new(
-                Arc::clone(&self.authenticator),
-                token.clone(),
-                *basis,
-                grace,
-                facts(),
-            ))),
-            _ => None,
-        };
-        if let Some(lease) = lease {
-            request.extensions_mut().insert(lease);
+    ) -> Option<Arc<Witness>> {
+        let authenticator = &self.authenticator;
+        let witness = authenticator
+            .audit
+            .is_on()
+            .then(|| Arc::new(Witness::new(authenticator, request, token.as_ref())));
+        if let (Some(token), Some(basis), Some(grace)) = (&token, basis, self.grace) {
+            let authenticator = Arc::clone(authenticator);
+            let lease = Lease::new(authenticator, token, *basis, grace, witness.clone());
+            request.extensions_mut().insert(Arc::new(lease));
         }
         AccessToken::into_extensions(token, request.extensions_mut());
         // So that whoever prints the headers further in does not print the token.
@@ -109,17 +99,5 @@ impl<R> Gate<R> {
             authorization.set_sensitive(true);
         }
         witness
-    }
-}
-
-/// Tells the audit sinks, if there are any, of a refusal from further in.
-pub(crate) struct Witness {
-    authenticator: Arc<Authenticator>,
-    facts: RequestFacts,
-}
-
-impl Witness {
-    pub(crate) fn record(&self, rejection: &Rejection) {
-        self.authenticator.record_inner(&self.facts, rejection);
     }
 }

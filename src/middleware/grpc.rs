@@ -201,7 +201,6 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rejection::RejectionKind;
 
     fn form_of(method: Method, content_type: &str) -> Form {
         let request = Request::builder()
@@ -219,12 +218,8 @@ mod tests {
             ("application/grpc;charset=utf-8", "application/grpc"),
             ("application/grpc ; x", "application/grpc"),
             ("application/grpc+json", "application/grpc"),
-            ("application/grpc+\u{7f}x", "application/grpc"),
         ] {
-            // A value that no header can have is answered as plain HTTP elsewhere.
-            if HeaderValue::from_str(content_type).is_ok() {
-                assert_eq!(form_of(Method::POST, content_type), Form::Grpc(answered));
-            }
+            assert_eq!(form_of(Method::POST, content_type), Form::Grpc(answered));
         }
         for (content_type, answered) in [
             ("application/grpc-web", "application/grpc-web"),
@@ -303,6 +298,5 @@ mod tests {
         let scope = crate::ScopeRequirement::all_of([long]).unwrap();
         let details = details(&Rejection::scope_insufficient(scope.missing().clone()));
         assert!(details.windows(4).any(|w| w == b"\x12\xc8\x01s"));
-        assert_eq!(RejectionKind::ScopeInsufficient.grpc_code(), 7);
     }
 }

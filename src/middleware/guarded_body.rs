@@ -45,13 +45,14 @@ struct Guard {
 
 enum Direction {
     Request,
-    Response {
-        form: Form,
-        messages: Messages,
-        /// One piece of data may pass although the lease is over: the answer to a request that had
-        /// come in whole before it was.
-        one_more: bool,
-    },
+    Response(Answer),
+}
+
+struct Answer {
+    form: Form,
+    messages: Messages,
+    /// Whether there was data already.
+    has_begun: bool,
 }
 
 impl<B> GuardedBody<B> {
@@ -74,11 +75,11 @@ impl<B> GuardedBody<B> {
     where
         B: Body,
     {
-        let direction = Direction::Response {
+        let direction = Direction::Response(Answer {
             form: Form::of_headers(headers),
             messages: Messages::default(),
-            one_more: lease.over().is_some(),
-        };
+            has_begun: false,
+        });
         Self::guarded(body, lease, direction)
     }
 
@@ -141,13 +142,21 @@ where
 }
 
 impl Guard {
-    /// Whether it is to be cut now, and for what. What ends by itself is not, unless it ends because its
-    /// request was cut.
+    /// Whether it is to be cut now, and for what.
     fn judge(
         &mut self,
         polled: &Poll<Option<Result<Frame<Bytes>, BoxError>>>,
         cx: &mut Context<'_>,
     ) -> Option<RejectionKind> {
+        if let Direction::Response(answer) = &self.direction {
+            if answer.messages.have_ended {
+                return None;
+            }
+            // However the handler ends what it made of half a request, it ends for that.
+            if let Some(kind) = self.lease.request_cut() {
+                return Some(kind);
+            }
+        }
         let Poll::Ready(ready) = polled else {
             let lease = &self.lease;
             let run_out = self
@@ -158,73 +167,77 @@ impl Guard {
                 Poll::Pending => None,
             };
         };
-        if matches!(self.direction, Direction::Response { .. })
-            && let Some(kind) = self.lease.request_cut()
-        {
-            // However the handler ends, it ends for that.
-            return Some(kind);
-        }
+        // What ends by itself is not cut.
         let data = ready.as_ref()?.as_ref().ok()?.data_ref()?;
+        if data.is_empty() {
+            return None;
+        }
         let over = self.lease.over();
-        if let Direction::Response {
-            form,
-            messages,
-            one_more,
-        } = &mut self.direction
-        {
-            if matches!(form, Form::GrpcWeb(_)) {
-                messages.pass(*form, data);
-            }
-            if over.is_some() && std::mem::take(one_more) {
-                return None;
-            }
+        let Direction::Response(answer) = &mut self.direction else {
+            return over;
+        };
+        let messages = answer.messages.after(answer.form, data);
+        if over.is_none() || messages.have_ended {
+            answer.messages = messages;
+            answer.has_begun = true;
+            return None;
+        }
+        if !answer.has_begun {
+            // The answer to what was asked in time, in one piece; its end may take a moment more.
+            answer.messages = messages;
+            answer.has_begun = true;
+            let linger = over.map(|kind| Arc::clone(&self.lease).linger(kind));
+            self.run_out = linger.map(|linger| Box::pin(linger) as Pin<Box<_>>);
+            return None;
         }
         over
     }
 
     /// The end of what is cut.
     fn cut(&self, kind: RejectionKind) -> Result<Frame<Bytes>, BoxError> {
-        let rejection = match &self.direction {
-            Direction::Request => self.lease.cut_request(kind),
-            Direction::Response { .. } => self.lease.cut(kind),
+        let Direction::Response(answer) = &self.direction else {
+            return Err(self.lease.cut_request(kind).into());
         };
-        match &self.direction {
-            Direction::Response {
-                form: Form::Grpc(_),
-                ..
-            } => Ok(Frame::trailers(grpc::trailers(&rejection))),
-            Direction::Response {
-                form: Form::GrpcWeb(content_type),
-                messages,
-                ..
-            } if messages.is_between() => Ok(Frame::data(web_trailers(&rejection, content_type))),
+        let rejection = self.lease.cut(kind);
+        match answer.form {
+            Form::Grpc(_) => Ok(Frame::trailers(grpc::trailers(&rejection))),
+            Form::GrpcWeb(_) if answer.messages.is_between() => {
+                Ok(Frame::data(web_trailers(&rejection, answer.form)))
+            }
             // Not an end like any other, or half of it would pass for the whole.
-            Direction::Request | Direction::Response { .. } => Err(rejection.into()),
+            Form::GrpcWeb(_) | Form::Http => Err(rejection.into()),
         }
     }
 }
 
-/// Where in a sequence of length-prefixed gRPC messages we are: five bytes, of which the last four
-/// are a length, and that many bytes more.
-#[derive(Default)]
+/// Where we are in the messages of a gRPC-Web body. In front of each are five bytes: flags, of which
+/// the highest says that it is the last, with the trailers, and its length.
+#[derive(Clone, Copy, Default)]
 struct Messages {
-    prefix: Vec<u8>,
+    prefix: [u8; 5],
+    /// How many bytes of the next prefix have passed.
+    begun: usize,
+    /// How many bytes of the message are to come.
     left: usize,
+    have_ended: bool,
     is_lost: bool,
 }
 
 impl Messages {
-    fn pass(&mut self, form: Form, data: &[u8]) {
-        if !is_text(form) {
-            return self.pass_bytes(data);
+    /// Where we are when `data` has passed; for other forms it does not matter.
+    fn after(mut self, form: Form, data: &[u8]) -> Self {
+        match form {
+            Form::Http | Form::Grpc(_) => {}
+            Form::GrpcWeb(_) if is_text(form) => match base64_simd::STANDARD.decode_to_vec(data) {
+                Ok(data) => self.pass(&data),
+                Err(_) => self.is_lost = true,
+            },
+            Form::GrpcWeb(_) => self.pass(data),
         }
-        match base64_simd::STANDARD.decode_to_vec(data) {
-            Ok(data) => self.pass_bytes(&data),
-            Err(_) => self.is_lost = true,
-        }
+        self
     }
 
-    fn pass_bytes(&mut self, mut data: &[u8]) {
+    fn pass(&mut self, mut data: &[u8]) {
         while let Some((first, rest)) = data.split_first() {
             if self.left > 0 {
                 let passed = self.left.min(data.len());
@@ -232,24 +245,27 @@ impl Messages {
                 data = data.get(passed..).unwrap_or_default();
                 continue;
             }
-            self.prefix.push(*first);
             data = rest;
-            if let [_, length @ ..] = &*self.prefix
-                && let Ok(length) = <[u8; 4]>::try_from(length)
-            {
+            if let Some(byte) = self.prefix.get_mut(self.begun) {
+                *byte = *first;
+            }
+            self.begun += 1;
+            if self.begun == self.prefix.len() {
+                let [flags, length @ ..] = self.prefix;
+                self.have_ended |= !self.is_lost && flags & 0x80 != 0;
                 self.left = u32::from_be_bytes(length) as usize;
-                self.prefix.clear();
+                self.begun = 0;
             }
         }
     }
 
-    fn is_between(&self) -> bool {
-        !self.is_lost && self.left == 0 && self.prefix.is_empty()
+    const fn is_between(&self) -> bool {
+        !self.is_lost && self.left == 0 && self.begun == 0
     }
 }
 
 /// gRPC-Web has its trailers in the body, in a message of their own.
-fn web_trailers(rejection: &Rejection, content_type: &'static str) -> Bytes {
+fn web_trailers(rejection: &Rejection, form: Form) -> Bytes {
     let mut block = Vec::new();
     for (name, value) in &grpc::trailers(rejection) {
         block.extend_from_slice(name.as_str().as_bytes());
@@ -260,7 +276,7 @@ fn web_trailers(rejection: &Rejection, content_type: &'static str) -> Bytes {
     let mut frame = vec![0x80];
     frame.extend_from_slice(&(block.len() as u32).to_be_bytes());
     frame.append(&mut block);
-    if is_text(Form::GrpcWeb(content_type)) {
+    if is_text(form) {
         base64_simd::STANDARD.encode_to_string(frame).into()
     } else {
         frame.into()

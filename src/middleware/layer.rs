@@ -89,8 +89,9 @@ impl<R> AuthenticateLayer<R> {
 
     /// Asks of requests what this table says, and lets those through unseen that it exempts.
     ///
-    /// It is looked at after the token was verified: a request without a valid token is 401
-    /// wherever the table asks for one, also in the [optional](Self::optional) mode.
+    /// It is looked at after the token was verified, and has the last word: a request without a valid token is
+    /// 401 wherever the table asks for one, and [`optional`](Self::optional) changes nothing. Where a token may be
+    /// missing, the [table says so](crate::AccessPolicyBuilder::optional).
     ///
     /// ```
     /// use portcullis::{AccessPolicy, AuthenticateLayer, AuthorizationServer, Requirement, ResourceServer, Role};

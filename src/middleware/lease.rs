@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::authenticator::{Authenticator, Basis, RequestFacts};
+use super::authenticator::{Authenticator, Basis, Witness};
 use crate::{
     access_token::AccessToken,
     jwks::{AtHand, KeyCache, sleep_or},
@@ -19,29 +19,32 @@ use crate::{
 /// Shared by both directions of a request that was let in.
 pub(crate) struct Lease {
     authenticator: Arc<Authenticator>,
-    token: AccessToken,
     basis: Basis,
     /// Of the keys among which its own was found last.
     generation: AtomicU64,
     until: UnixTime,
-    facts: Option<RequestFacts>,
+    /// Told, once, of what is cut.
+    witness: Option<Arc<Witness>>,
+    is_witnessed: AtomicBool,
     /// What the client had yet to send was refused for this.
     request_cut: OnceLock<RejectionKind>,
-    is_recorded: AtomicBool,
 }
 
 /// The clocks are looked at this often, whatever they said before: a machine that was suspended, or
 /// whose clock was set, has timers that come late.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
+/// How long the end of an answer may come after its data, which came late.
+const LINGER: Duration = Duration::from_secs(5);
+
 impl Lease {
-    /// Until the token expires, leeway and `grace` included, or its key is removed.
+    /// Until the token expires, leeway and `grace` included, or its key is withdrawn.
     pub(crate) fn new(
         authenticator: Arc<Authenticator>,
-        token: AccessToken,
+        token: &AccessToken,
         basis: Basis,
         grace: Duration,
-        facts: Option<RequestFacts>,
+        witness: Option<Arc<Witness>>,
     ) -> Self {
         let leeway = authenticator.resource_server.leeway();
         Self {
@@ -50,26 +53,25 @@ impl Lease {
                 .saturating_add(grace),
             generation: AtomicU64::new(basis.generation),
             authenticator,
-            token,
             basis,
-            facts,
+            witness,
+            is_witnessed: AtomicBool::new(false),
             request_cut: OnceLock::new(),
-            is_recorded: AtomicBool::new(false),
         }
     }
 
-    /// Why it is over, if it is: what a new request with its token would be refused for.
+    /// Why it is over, if it is.
     pub(crate) fn over(&self) -> Option<RejectionKind> {
         let now = self.authenticator.clock.now();
         if now.wall >= self.until {
             return Some(RejectionKind::TokenExpired);
         }
-        // Keys that cannot be used at the moment may well still be published.
-        let at_hand = self.cache()?.at_hand(now);
-        let snapshot = at_hand.as_ref().and_then(AtHand::snapshot)?;
+        let published = self.cache()?.published(now);
+        let Some(snapshot) = published.as_ref().and_then(AtHand::snapshot) else {
+            return Some(RejectionKind::KeyUnknown);
+        };
         if self.generation.load(Ordering::Relaxed) != snapshot.generation {
-            let Basis { key, names_key, .. } = &self.basis;
-            if !snapshot.keys.still_selects(key, *names_key) {
+            if !snapshot.keys.holds(&self.basis.key) {
                 return Some(RejectionKind::KeyUnknown);
             }
             self.generation
@@ -100,6 +102,12 @@ impl Lease {
         }
     }
 
+    /// Waits for the end of an answer whose data came when it was over for this.
+    pub(crate) async fn linger(self: Arc<Self>, kind: RejectionKind) -> RejectionKind {
+        sleep_or(&self.authenticator.clock, LINGER, std::future::pending()).await;
+        kind
+    }
+
     /// What the client had yet to send is refused from now on.
     pub(crate) fn cut_request(&self, kind: RejectionKind) -> Rejection {
         // What it was refused for first stands.
@@ -114,11 +122,11 @@ impl Lease {
 
     /// Something was cut, because the lease is over. Tells the audit sinks, once.
     pub(crate) fn cut(&self, kind: RejectionKind) -> Rejection {
-        let rejection = Rejection::from(kind).with_subject(self.token.subject());
-        if let Some(facts) = &self.facts
-            && !self.is_recorded.swap(true, Ordering::Relaxed)
+        let rejection = Rejection::from(kind);
+        if let Some(witness) = &self.witness
+            && !self.is_witnessed.swap(true, Ordering::Relaxed)
         {
-            self.authenticator.record_inner(facts, &rejection);
+            witness.record(&rejection);
         }
         rejection
     }

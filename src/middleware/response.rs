@@ -126,13 +126,18 @@ impl<B: Default> RejectionResponse<B> for EmptyRejection {
 #[derive(Clone)]
 pub(crate) struct FromInside(pub(crate) Rejection);
 
-/// What a tonic handler refused its call for, where its status was made of a rejection.
+/// What a tonic handler refused its call for, where its status was made of a rejection and no layer
+/// has taken note of it.
 #[cfg(feature = "tonic")]
-pub(crate) fn of_handler<B>(response: &Response<B>) -> Option<&Rejection> {
+pub(crate) fn of_handler<B>(response: &Response<B>) -> Option<Rejection> {
     use std::error::Error as _;
 
-    let status: &tonic::Status = response.extensions().get()?;
-    status.source()?.downcast_ref()
+    let extensions = response.extensions();
+    let status: &tonic::Status = extensions.get()?;
+    if extensions.get::<Rejection>().is_some() {
+        return None;
+    }
+    status.source()?.downcast_ref().cloned()
 }
 
 /// The whole response to a rejection, in the form that the request wants.

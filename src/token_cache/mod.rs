@@ -146,11 +146,6 @@ impl Entry {
         &self.key
     }
 
-    /// Whether it names its key.
-    pub(crate) const fn names_key(&self) -> bool {
-        self.names_key
-    }
-
     /// The id of its key, if it names it.
     pub(crate) fn kid(&self) -> Option<&str> {
         self.key.kid().filter(|_| self.names_key)

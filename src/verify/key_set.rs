@@ -152,6 +152,13 @@ impl KeySet {
         )
     }
 
+    /// Whether this very key is one of them.
+    pub(crate) fn holds(&self, key: &VerificationKey) -> bool {
+        self.keys
+            .iter()
+            .any(|held| held.identity() == key.identity())
+    }
+
     /// Takes over the keys of `before` that are the same, so that whoever holds on to them holds on
     /// to no others.
     pub(crate) fn take_over(&mut self, before: &Self) {
