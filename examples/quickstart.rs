@@ -122,13 +122,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("curl -i {origin}/data -H \"Authorization: Bearer $STRANGER\"");
     println!("curl -i -X POST {origin}/data -H \"Authorization: Bearer $WRITER\"");
     println!("curl -i {origin}/admin -H \"Authorization: Bearer $ADMIN\"");
-    println!("\nThe gRPC examples, with the same tokens, each in a terminal of its own:\n");
+    println!("\nOr try a gRPC server with the same tokens, in another terminal:\n");
     println!(
         "export AUTH_PROVIDERS=okta OKTA_ORG_DOMAIN={}",
         okta.origin()
     );
     println!("export OKTA_AUDIENCE=api://default ADMIN_GROUPS=DataEngineers");
-    println!("cargo run --all-features --example tonic");
+    println!("cargo run --all-features --example tonic # or: flight");
+    println!("\nand its client in a third, where the lines with the tokens went too:\n");
     println!("TOKEN=\"$ADMIN\" cargo run --all-features --example tonic-client");
     println!("\nStop with Ctrl-C.");
     server.await??;

@@ -75,9 +75,10 @@
 //! a call, whatever the version of HTTP. It is answered with HTTP 200, trailers-only: `grpc-status`,
 //! `grpc-message` (the [message](Rejection::message)), `grpc-status-details-bin` with a
 //! `google.rpc.ErrorInfo` (its `reason` is the [code](RejectionKind::as_str), its `domain`
-//! `portcullis`, its metadata the `scope` or `role` that is missing) and, where it is known how long to wait, a
-//! `RetryInfo`, and `www-authenticate`. gRPC-Web is answered so that pages of another origin can read it, where
-//! a CORS layer outside lets them. All this needs no feature; `tonic` adds what makes it one with tonic.
+//! `portcullis`, its metadata the `scope` or `role` that is missing) and, where it is known how long
+//! to wait, a `RetryInfo`, and `www-authenticate`. gRPC-Web is answered so that pages of another
+//! origin can read it, where a CORS layer outside lets them. All this needs no feature; `tonic` adds
+//! what makes it one with tonic. axum's extractors answer as to any HTTP request.
 //!
 //! tonic's server reads 16 KiB of headers in all by default, which is less than the largest token
 //! that is accepted here; see its `http2_max_header_list_size`.

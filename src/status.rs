@@ -14,7 +14,8 @@ use crate::{
 /// The same answer as from a layer, so that handlers can use `token.require_scope(..)?`: code and
 /// message, the details, and `www-authenticate` among the metadata. The rejection itself is the
 /// status's [source](std::error::Error::source), which is how the
-/// [`AuthenticateLayer`](crate::AuthenticateLayer) outside knows of it.
+/// [`AuthenticateLayer`](crate::AuthenticateLayer) outside knows of it, and tells the audit sinks; not of
+/// one that ends a stream that has begun.
 ///
 /// ```
 /// use portcullis::{AccessToken, Role};

@@ -43,7 +43,9 @@ pub struct Trusted<'a> {
 /// A request was let through or refused.
 ///
 /// A request that is let through by the [`AuthenticateLayer`](crate::AuthenticateLayer) and refused
-/// further in, for lack of a scope or a role, is two decisions.
+/// further in, for lack of a scope or a role, is two decisions; so is one whose stream was
+/// [ended](crate::AuthenticateLayer::end_streams). The second has neither keys nor a duration. Of
+/// what an access policy exempts there is none.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Decision<'a> {

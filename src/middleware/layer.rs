@@ -89,9 +89,10 @@ impl<R> AuthenticateLayer<R> {
 
     /// Asks of requests what this table says, and lets those through unseen that it exempts.
     ///
-    /// It is looked at after the token was verified, and has the last word: a request without a valid token is
-    /// 401 wherever the table asks for one, and [`optional`](Self::optional) changes nothing. Where a token may be
-    /// missing, the [table says so](crate::AccessPolicyBuilder::optional).
+    /// It is looked at after the token was verified, and has the last word: a request without a
+    /// valid token is 401 wherever the table asks for one, and [`optional`](Self::optional) changes
+    /// nothing. Where a token may be missing, the
+    /// [table says so](crate::AccessPolicyBuilder::optional).
     ///
     /// ```
     /// use portcullis::{AccessPolicy, AuthenticateLayer, AuthorizationServer, Requirement, ResourceServer, Role};
@@ -113,24 +114,28 @@ impl<R> AuthenticateLayer<R> {
     }
 
     /// Also ends what is open when the token that let it in does: when it has expired, leeway and
-    /// `grace` included, or when its key was removed. To be called last: what was set before counts, and what is
-    /// returned is a layer alone, so keep a clone for [`prefetch`](Self::prefetch) and [`health`](Self::health).
+    /// `grace` included, or when its key was withdrawn. To be called last: what was set before
+    /// counts, and what is returned is a layer alone, so keep a clone for
+    /// [`prefetch`](Self::prefetch) and [`health`](Self::health).
     ///
     /// - A gRPC call of which messages are still to come ends with UNAUTHENTICATED and the details of
     ///   [`TokenExpired`](crate::RejectionKind::TokenExpired) or
     ///   [`KeyUnknown`](crate::RejectionKind::KeyUnknown): streams from the server, from the client, and both.
     /// - An HTTP response of which more is to come, such as server-sent events or a long download, is
-    ///   aborted, so that nobody takes the half for the whole. A request whose body was still coming
-    ///   in is answered 401.
-    /// - A request that had come in whole is still answered, with one piece of data: one gRPC
-    ///   message, or a body that is there at once.
+    ///   aborted, so that nobody takes the half for the whole.
+    /// - A handler that has yet to read all of its request gets an error in its stead, and whatever it
+    ///   makes of it is answered 401, or UNAUTHENTICATED.
+    /// - A handler that has read its request and takes long is not interrupted. An answer whose data
+    ///   comes only then has one piece of it: one gRPC message, or a body that is there at once.
+    ///   Its end may come five seconds later.
     ///
-    /// Nothing is waited for that has no bytes to come: a handler that takes long is not interrupted.
-    /// Connections that were upgraded, such as WebSockets, are not ended. A client that reads nothing
-    /// keeps its response open, but gets no more of it. After an outage so long that the keys may not be used
-    /// any more, streams go on until their tokens expire. Removed keys are noticed when keys
-    /// are fetched, as [`JwksPolicy`](crate::JwksPolicy) says; a clock that was set, or a machine that was
-    /// suspended, within a minute.
+    /// Audit sinks are told of what is ended, as of a request that is refused further in.
+    ///
+    /// Not ended are connections that were upgraded, such as WebSockets. A client that reads nothing
+    /// keeps its response open, but gets no more of it. An outage ends nothing, however long, since the
+    /// keys may still be published. Withdrawn keys are noticed when keys are fetched, as
+    /// [`JwksPolicy`](crate::JwksPolicy) says; a clock that was set, or a machine that was suspended,
+    /// within a minute.
     ///
     /// It changes the type of the bodies that the service inside sees to
     /// [`GuardedBody`](crate::middleware::GuardedBody). Without it, nothing is watched.

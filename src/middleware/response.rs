@@ -21,8 +21,8 @@ use crate::rejection::Rejection;
 /// it.
 ///
 /// Status, `WWW-Authenticate` and `Retry-After` are already in the response it is given; what is
-/// left is the body, and its `Content-Type`. Implemented for closures of the same shape, and by [`JsonRejection`] (the
-/// default) and [`EmptyRejection`].
+/// left is the body, and its `Content-Type`. Implemented for closures of the same shape, and by
+/// [`JsonRejection`] (the default) and [`EmptyRejection`].
 ///
 /// ```
 /// use http::Response;
@@ -59,6 +59,9 @@ pub struct JsonRejection;
 /// Implemented for the bodies of axum and tonic (features of these names), those of
 /// `http-body-util`, and plain texts. For another, implement it, or give the layer a
 /// [response](crate::AuthenticateLayer::with_response) of yours.
+#[diagnostic::on_unimplemented(
+    note = "for the bodies of axum and tonic, enable the feature `axum` or `tonic` of portcullis"
+)]
 pub trait RejectionBody {
     /// A body with this text.
     fn from_text(text: &'static str) -> Self;
