@@ -198,10 +198,10 @@ impl Node {
             Cow::Borrowed(segment)
         };
         let within = |node: &'t Self| node.find(method, further, decoded);
-        let begun = |is_whole: bool| {
+        let begun = |is_bare: bool| {
             let mut rest = self.rest.iter();
             rest.find_map(|(start, rules)| {
-                let fits = start.is_empty() == is_whole && segment.starts_with(start);
+                let fits = start.is_empty() == is_bare && segment.starts_with(start);
                 fits.then(|| rules.get(method)).flatten()
             })
         };

@@ -80,8 +80,8 @@ impl Lease {
         None
     }
 
-    /// Waits until it is over, and says why. Asleep but for the time that it is over, changes of the keys, and
-    /// a look at the clocks each minute.
+    /// Waits until it is over, and says why. Asleep but for fetches of keys, and a look at the clocks
+    /// each minute.
     pub(crate) async fn run_out(self: Arc<Self>) -> RejectionKind {
         let Some(cache) = self.cache() else {
             return RejectionKind::KeyUnknown;
