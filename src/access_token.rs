@@ -158,6 +158,7 @@ impl AccessToken {
     /// Leaves `admitted` in a request's extensions, in place of what may have been there.
     pub(crate) fn into_extensions(admitted: Option<Self>, extensions: &mut Extensions) {
         let role = admitted.as_ref().and_then(Self::role);
+        let were_empty = extensions.is_empty();
         match admitted {
             Some(token) => {
                 extensions.insert(token);
@@ -171,6 +172,7 @@ impl AccessToken {
             Some(role) => {
                 extensions.insert(role);
             }
+            None if were_empty => {}
             None => {
                 extensions.remove::<Role>();
             }

@@ -47,8 +47,7 @@ pub(crate) struct Terms<'t> {
 pub(crate) enum Verdict {
     /// `None` is a request without a token, in the optional mode.
     Admit(Option<AccessToken>, Option<Box<Basis>>),
-    /// With the token, if it is good but not enough.
-    Reject(Rejection, Option<AccessToken>),
+    Reject(Rejection),
     Wait(Wait),
 }
 
@@ -364,20 +363,23 @@ impl Authenticator {
         waited: bool,
     ) -> Verdict {
         let is_optional = terms.mode == Mode::Optional;
-        let admitted = match attempt.result {
-            Ok(token) => Ok(Some(token)),
-            Err(rejection) if is_optional && rejection.kind() == RejectionKind::TokenMissing => {
-                Ok(None)
+        // A token that is good, and not enough.
+        let mut denied = None;
+        let mut admit = |token: Option<AccessToken>, basis| {
+            if let Some(rule) = terms.rule
+                && let Err(rejection) = rule.check(token.as_ref())
+            {
+                denied = token;
+                return Verdict::Reject(rejection);
             }
-            Err(rejection) => Err(rejection),
+            Verdict::Admit(token, basis)
         };
-        let verdict = match (admitted, terms.rule) {
-            (Ok(token), Some(rule)) => match rule.check(token.as_ref()) {
-                Ok(()) => Verdict::Admit(token, attempt.basis),
-                Err(rejection) => Verdict::Reject(rejection, token),
-            },
-            (Ok(token), None) => Verdict::Admit(token, attempt.basis),
-            (Err(rejection), _) => Verdict::Reject(rejection, None),
+        let verdict = match attempt.result {
+            Ok(token) => admit(Some(token), attempt.basis),
+            Err(rejection) if is_optional && rejection.kind() == RejectionKind::TokenMissing => {
+                admit(None, None)
+            }
+            Err(rejection) => Verdict::Reject(rejection),
         };
         if self.audit.is_on() {
             let now = self.clock.now();
@@ -386,7 +388,7 @@ impl Authenticator {
                 .and_then(|index| self.resource_server.authorization_servers().get(index));
             let (token, rejection) = match &verdict {
                 Verdict::Admit(token, _) => (token.as_ref(), None),
-                Verdict::Reject(rejection, token) => (token.as_ref(), Some(rejection)),
+                Verdict::Reject(rejection) => (denied.as_ref(), Some(rejection)),
                 Verdict::Wait(_) => (None, None),
             };
             self.audit.record(&Event::Decision(Decision {

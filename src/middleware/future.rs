@@ -138,7 +138,7 @@ where
                                 witness,
                             }
                         }
-                        Verdict::Reject(rejection, _) => {
+                        Verdict::Reject(rejection) => {
                             let form = Form::of(&request);
                             State::Reject {
                                 response: Some(answer(&rejection, &gate.respond, form)),

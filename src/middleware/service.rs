@@ -51,7 +51,7 @@ where
                 let witness = gate.admit(token, basis, &mut request);
                 ResponseFuture::forward(self.inner.call(request), gate.respond.clone(), witness)
             }
-            Verdict::Reject(rejection, _) => {
+            Verdict::Reject(rejection) => {
                 let form = Form::of(&request);
                 ResponseFuture::reject(answer(&rejection, &gate.respond, form))
             }
