@@ -418,6 +418,8 @@ fn add(root: &mut Node, pattern: &str, rule: Rule) -> Result<bool, &'static str>
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A table whose rules can be told apart: each pattern that ends in `!` is exempt.
@@ -593,6 +595,116 @@ mod tests {
                     found: twice[1].to_owned()
                 }
             );
+        }
+    }
+
+    /// How well a pattern fits, the least best; `None` if it does not. One number for each of its
+    /// segments, and one for the method.
+    fn fit(pattern: &str, method: &str, path: &[String]) -> Option<Vec<usize>> {
+        let (of, pattern) = match pattern.split_once(' ') {
+            Some((of, pattern)) => (Some(of), pattern),
+            None => (None, pattern),
+        };
+        let mut fit = Vec::new();
+        let mut path = path.iter();
+        let mut is_rest = false;
+        for part in pattern.split('/').skip(1) {
+            match (part.strip_suffix('*'), path.next()) {
+                (Some(""), _) => {
+                    fit.push(1_000);
+                    is_rest = true;
+                }
+                (Some(start), Some(segment)) if segment.starts_with(start) => {
+                    fit.push(100 - start.len());
+                    is_rest = true;
+                }
+                (None, Some(segment)) if part.starts_with('{') && !segment.is_empty() => {
+                    fit.push(500);
+                }
+                (None, Some(segment)) if part == segment => fit.push(1),
+                _ => return None,
+            }
+        }
+        if path.next().is_some() && !is_rest {
+            return None;
+        }
+        fit.push(match (of, method) {
+            (Some(of), method) if of == method => 0,
+            (Some("GET"), "HEAD") => 1,
+            (None, _) => 2,
+            _ => return None,
+        });
+        Some(fit)
+    }
+
+    /// The best of all patterns for a path, by looking at each.
+    fn best(patterns: &[String], method: &str, path: &[String]) -> Option<usize> {
+        let fits = patterns.iter().enumerate();
+        let fits = fits.filter_map(|(n, pattern)| Some((fit(pattern, method, path)?, n)));
+        fits.min().map(|(_, n)| n)
+    }
+
+    fn pattern() -> impl Strategy<Value = String> {
+        let method = prop::sample::select(vec!["", "", "GET ", "POST "]);
+        let parts = prop::collection::vec(prop::sample::select(vec!["a", "ab", "b", "{x}"]), 0..3);
+        let last = prop::sample::select(vec!["/a", "/b", "/{x}", "/a*", "/ab*", "/*"]);
+        (method, parts, last).prop_map(|(method, parts, last)| {
+            let parts: String = parts.iter().map(|part| format!("/{part}")).collect();
+            format!("{method}{parts}{last}")
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_096))]
+
+        /// The tree finds what looking at every pattern finds, and refuses what fits another one
+        /// decoded, or without its last slash.
+        #[test]
+        fn the_tree_agrees_with_a_look_at_every_pattern(
+            mut patterns in prop::collection::vec(pattern(), 0..8),
+            method in prop::sample::select(vec!["GET", "HEAD", "POST", "PUT"]),
+            path in prop::collection::vec(
+                prop::sample::select(vec!["a", "b", "ab", "abc", "%61", "a%62", "c%63"]), 1..5,
+            ),
+            ends_in_slash: bool,
+        ) {
+            // What fits the same requests can be there once.
+            let mut seen = std::collections::HashSet::new();
+            patterns.retain(|pattern| seen.insert(pattern.clone()));
+            let builder = AccessPolicy::builder().otherwise(Requirement::token());
+            let policy = patterns.iter().enumerate().fold(builder, |builder, (n, pattern)| {
+                let scope = Requirement::all_scopes([format!("rule-{n}")]).unwrap();
+                builder.require(pattern.clone(), scope)
+            });
+            let policy = policy.build().unwrap();
+
+            let sent: Vec<String> = path.iter().map(|segment| (*segment).to_owned()).collect();
+            let decode = |segment: &String| percent_decode_str(segment).decode_utf8_lossy().into_owned();
+            let decoded: Vec<String> = sent.iter().map(decode).collect();
+            let mut readings = vec![sent.clone(), decoded.clone()];
+            if ends_in_slash {
+                for mut reading in [sent.clone(), decoded] {
+                    reading.push(String::new());
+                    readings.push(reading);
+                }
+            }
+            let found: std::collections::HashSet<_> = readings
+                .iter()
+                .map(|reading| best(&patterns, method, reading))
+                .collect();
+
+            let slash = if ends_in_slash { "/" } else { "" };
+            let path = format!("/{}{slash}", sent.join("/"));
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let rule = policy.rule(&method, &path);
+            let is = |n: usize| format!("{rule:?}").contains(&format!("\"rule-{n}\""));
+            match (found.len(), found.iter().next().unwrap()) {
+                (1, Some(n)) => prop_assert!(is(*n), "{path}: {rule:?}, not {n}"),
+                (1, None) => prop_assert!(
+                    ptr::eq(rule, &raw const policy.0.otherwise), "{path}: {rule:?}"
+                ),
+                _ => prop_assert!(matches!(rule, Rule::Deny), "{path}: {rule:?}, not one of {found:?}"),
+            }
         }
     }
 }
