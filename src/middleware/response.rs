@@ -161,7 +161,7 @@ pub(crate) fn answer<B: Default>(
     response
 }
 
-pub(crate) fn http_answer<B>(
+fn http_answer<B>(
     rejection: &Rejection,
     respond: &impl RejectionResponse<B>,
 ) -> Response<B> {
