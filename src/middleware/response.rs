@@ -161,10 +161,7 @@ pub(crate) fn answer<B: Default>(
     response
 }
 
-fn http_answer<B>(
-    rejection: &Rejection,
-    respond: &impl RejectionResponse<B>,
-) -> Response<B> {
+fn http_answer<B>(rejection: &Rejection, respond: &impl RejectionResponse<B>) -> Response<B> {
     let mut head = Response::new(());
     *head.status_mut() = rejection.kind().status();
     if let Some(challenge) = rejection.challenge() {
