@@ -169,9 +169,7 @@ impl Rule {
         match (self, token) {
             (Self::Exempt | Self::Optional, _) => Ok(()),
             (Self::Require(requirement), Some(token)) => requirement.check(token),
-            (Self::Deny, Some(token)) => {
-                Err(Rejection::from(RejectionKind::PolicyDenied).with_subject(token.subject()))
-            }
+            (Self::Deny, Some(_)) => Err(RejectionKind::PolicyDenied.into()),
             (Self::Require(_) | Self::Deny, None) => Err(RejectionKind::TokenMissing.into()),
         }
     }

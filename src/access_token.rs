@@ -283,7 +283,7 @@ impl AccessToken {
             Ok(())
         } else {
             let missing = Arc::clone(requirement.missing());
-            Err(Rejection::scope_insufficient(missing).with_subject(self.subject()))
+            Err(Rejection::scope_insufficient(missing))
         }
     }
 
@@ -296,7 +296,7 @@ impl AccessToken {
         if self.role() >= Some(role) {
             Ok(())
         } else {
-            Err(Rejection::role_insufficient(role).with_subject(self.subject()))
+            Err(Rejection::role_insufficient(role))
         }
     }
 }

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use http::header::WWW_AUTHENTICATE;
 use http_body_util::Full;
 use tonic::{Code, Status, body::Body, metadata::MetadataMap, server::NamedService};
 
 use crate::{
-    middleware::{Authenticate, EndStreams, RejectionBody, Require, details, trailers},
+    middleware::{Authenticate, EndStreams, RejectionBody, Require, details},
     rejection::{Rejection, RejectionKind},
 };
 
@@ -29,16 +30,13 @@ use crate::{
 /// ```
 impl From<Rejection> for Status {
     fn from(rejection: Rejection) -> Self {
-        let mut metadata = trailers(&rejection);
-        // These are the status's own.
-        for name in ["grpc-status", "grpc-message", "grpc-status-details-bin"] {
-            metadata.remove(name);
-        }
+        let challenge = rejection.challenge();
+        let metadata = challenge.map(|challenge| (WWW_AUTHENTICATE, challenge));
         let mut status = Self::with_details_and_metadata(
             Code::from(i32::from(rejection.kind().grpc_code())),
             rejection.message(),
             details(&rejection).into(),
-            MetadataMap::from_headers(metadata),
+            MetadataMap::from_headers(metadata.into_iter().collect()),
         );
         status.set_source(Arc::new(rejection));
         status

@@ -90,14 +90,19 @@ impl Form {
     }
 }
 
-/// The headers of a trailers-only answer; the content type is `content_type`.
-pub(crate) fn headers(rejection: &Rejection, content_type: &'static str) -> HeaderMap {
+/// The headers of a trailers-only answer; `None` if it is not to be one.
+pub(crate) fn headers(rejection: &Rejection, form: Form) -> Option<HeaderMap> {
+    let (content_type, exposed) = match form {
+        Form::Http => return None,
+        Form::Grpc(content_type) => (content_type, None),
+        Form::GrpcWeb(content_type) => (content_type, Some(EXPOSED)),
+    };
     let mut headers = trailers(rejection);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    if content_type.starts_with("application/grpc-web") {
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    if let Some(exposed) = exposed {
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
-    headers
+    Some(headers)
 }
 
 /// What ends a call.

@@ -25,6 +25,6 @@ pub use service::Authenticate;
 #[cfg(feature = "axum")]
 pub(crate) use grpc::Form;
 #[cfg(feature = "tonic")]
-pub(crate) use grpc::{details, trailers};
+pub(crate) use grpc::details;
 #[cfg(feature = "axum")]
 pub(crate) use response::{FromInside, answer};

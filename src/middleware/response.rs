@@ -149,11 +149,11 @@ pub(crate) fn answer<B: Default>(
     respond: &impl RejectionResponse<B>,
     form: Form,
 ) -> Response<B> {
-    let mut response = match form {
-        Form::Http => http_answer(rejection, respond),
-        Form::Grpc(content_type) | Form::GrpcWeb(content_type) => {
+    let mut response = match grpc::headers(rejection, form) {
+        None => http_answer(rejection, respond),
+        Some(headers) => {
             let mut response = Response::new(B::default());
-            *response.headers_mut() = grpc::headers(rejection, content_type);
+            *response.headers_mut() = headers;
             response
         }
     };
