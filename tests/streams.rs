@@ -24,7 +24,7 @@ use portcullis::{Rejection, middleware::GuardedBody};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::{Code, Status, Streaming, transport::Endpoint};
+use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt;
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -38,31 +38,14 @@ mod grpc;
 mod service;
 mod support;
 
-use echo::{EchoRequest, EchoResponse, echo_client::EchoClient};
+use echo::{EchoRequest, EchoResponse};
 use example::in_time;
+use grpc::{client, saying, with_token};
 use support::World;
 
 /// An hour, and the leeway of a minute.
 const LIFE: Duration = Duration::from_secs(3_660);
 const SECOND: Duration = Duration::from_secs(1);
-
-fn echo_request(message: &str) -> EchoRequest {
-    EchoRequest {
-        message: message.to_owned(),
-    }
-}
-
-fn with_token<T>(token: &str, message: T) -> tonic::Request<T> {
-    let mut request = tonic::Request::new(message);
-    let value = format!("Bearer {token}").parse().unwrap();
-    request.metadata_mut().insert("authorization", value);
-    request
-}
-
-async fn client(address: SocketAddr) -> EchoClient<tonic::transport::Channel> {
-    let endpoint = Endpoint::new(format!("http://{address}")).unwrap();
-    EchoClient::new(endpoint.connect().await.unwrap())
-}
 
 /// An open call in both directions.
 struct Talk {
@@ -85,7 +68,7 @@ impl Talk {
 
     async fn say(&mut self, text: &str) -> Result<String, Status> {
         // A call that has ended takes no messages.
-        let _ = self.requests.send(echo_request(text));
+        let _ = self.requests.send(saying(text));
         self.hear().await
     }
 
@@ -147,14 +130,14 @@ async fn calls_in_one_direction_end_too() {
     let token = admin(&world);
     let mut client = client(address).await;
     let answers = client
-        .server_streaming_echo(with_token(&token, echo_request("x")))
+        .server_streaming_echo(with_token(&token, saying("x")))
         .await;
     let mut answers = answers.unwrap().into_inner();
     assert!(in_time(answers.next()).await.unwrap().is_ok());
 
     let (requests, messages) = mpsc::unbounded_channel();
     let messages = UnboundedReceiverStream::new(messages);
-    requests.send(echo_request("half")).unwrap();
+    requests.send(saying("half")).unwrap();
     let answer = tokio::spawn(async move {
         let request = with_token(&token, messages);
         client.client_streaming_echo(request).await

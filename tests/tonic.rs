@@ -25,9 +25,7 @@ use tonic::{
     Code, Request, Status,
     metadata::{Ascii, AsciiMetadataValue, MetadataKey},
     service::Routes,
-    transport::{
-        Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Server, ServerTlsConfig,
-    },
+    transport::{Certificate, ClientTlsConfig, Endpoint, Identity, Server, ServerTlsConfig},
 };
 use tonic_types::StatusExt;
 use tower::Layer;
@@ -44,35 +42,27 @@ mod support;
 
 use echo::{EchoRequest, EchoResponse, echo_client::EchoClient, echo_server::EchoServer};
 use example::{Example, command, in_time};
-use grpc::{BIDIRECTIONAL, Case, UNARY, every_kind, serve, serve_with};
+use grpc::{
+    BIDIRECTIONAL, Case, UNARY, client, connect, every_kind, saying, serve, serve_with, with_token,
+};
 use service::EchoService;
 use support::World;
 
-async fn connect(address: SocketAddr) -> Channel {
-    let endpoint = Endpoint::new(format!("http://{address}")).unwrap();
-    endpoint.connect().await.unwrap()
-}
-
-fn hello() -> EchoRequest {
-    EchoRequest {
-        message: "hello".to_owned(),
-    }
-}
-
-/// A request with this token; none if it is empty.
-fn with_token<T>(token: &str, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    if !token.is_empty() {
-        let value = format!("Bearer {token}").parse().unwrap();
-        request.metadata_mut().insert("authorization", value);
-    }
-    request
-}
-
 async fn unary(address: SocketAddr, token: &str) -> Result<String, Status> {
-    let mut client = EchoClient::new(connect(address).await);
-    let answer = client.unary_echo(with_token(token, hello())).await?;
+    let mut client = client(address).await;
+    let answer = client
+        .unary_echo(with_token(token, saying("hello")))
+        .await?;
     Ok(answer.into_inner().message)
+}
+
+async fn bidirectional(address: SocketAddr, token: &str) -> Result<(), Status> {
+    let request = with_token(token, tokio_stream::iter([saying("hello")]));
+    let mut client = client(address).await;
+    client
+        .bidirectional_streaming_echo(request)
+        .await
+        .map(|_| ())
 }
 
 fn reason(status: &Status) -> String {
@@ -80,7 +70,7 @@ fn reason(status: &Status) -> String {
 }
 
 async fn call(case: &Case) -> Status {
-    let mut client = EchoClient::new(connect(case.address).await);
+    let mut client = client(case.address).await;
     let fill = |metadata: &mut tonic::metadata::MetadataMap| {
         for value in &case.authorization {
             metadata.append("authorization", value.parse().unwrap());
@@ -88,12 +78,12 @@ async fn call(case: &Case) -> Status {
     };
     match case.method {
         UNARY => {
-            let mut request = Request::new(hello());
+            let mut request = Request::new(saying("hello"));
             fill(request.metadata_mut());
             client.unary_echo(request).await.map(|_| ()).unwrap_err()
         }
         BIDIRECTIONAL => {
-            let mut request = Request::new(tokio_stream::iter([hello()]));
+            let mut request = Request::new(tokio_stream::iter([saying("hello")]));
             fill(request.metadata_mut());
             let answer = client.bidirectional_streaming_echo(request).await;
             answer.map(|_| ()).unwrap_err()
@@ -182,11 +172,16 @@ async fn all_four_kinds_of_call_pass_with_a_good_token() {
     let world = World::new().await;
     let address = serve(world.layer.clone());
     let token = world.issuer.mint(json!({ "groups": ["admins"] }));
-    let mut client = EchoClient::new(connect(address).await);
-    let two = || with_token(&token, tokio_stream::iter([hello(), hello()]));
+    let mut client = client(address).await;
+    let two = || {
+        with_token(
+            &token,
+            tokio_stream::iter([saying("hello"), saying("hello")]),
+        )
+    };
     assert_eq!(unary(address, &token).await.unwrap(), "hello");
     let answers = client
-        .server_streaming_echo(with_token(&token, hello()))
+        .server_streaming_echo(with_token(&token, saying("hello")))
         .await;
     let first = in_time(answers.unwrap().into_inner().next()).await;
     assert_eq!(first.unwrap().unwrap().message, "hello");
@@ -304,7 +299,9 @@ async fn methods_that_no_rule_names_get_the_default() {
         grpc.ready().await.unwrap();
         let path = http::uri::PathAndQuery::from_static(path);
         let codec = tonic_prost::ProstCodec::<EchoRequest, EchoResponse>::default();
-        let answer = grpc.unary(with_token(token, hello()), path, codec).await;
+        let answer = grpc
+            .unary(with_token(token, saying("hello")), path, codec)
+            .await;
         answer.unwrap_err().code()
     };
     for path in [
@@ -354,12 +351,7 @@ async fn health_is_exempt_only_when_asked_and_its_handler_sees_no_token() {
     let exempt = AccessPolicy::builder().exempt("/*").build().unwrap();
     let address = serve(world.layer.clone().policy(exempt));
     let admin = world.issuer.mint(json!({ "groups": ["admins"] }));
-    let mut client = EchoClient::new(connect(address).await);
-    let request = with_token(&admin, tokio_stream::iter([hello()]));
-    let status = client
-        .bidirectional_streaming_echo(request)
-        .await
-        .unwrap_err();
+    let status = bidirectional(address, &admin).await.unwrap_err();
     assert_eq!(reason(&status), "TOKEN_MISSING");
 }
 
@@ -374,12 +366,7 @@ async fn refusals_by_policy_and_by_handlers_are_events() {
     let address = serve(world.layer.clone().policy(policy));
     let token = world.issuer.mint(json!({ "sub": "joe" }));
     unary(address, &token).await.unwrap_err();
-    let mut client = EchoClient::new(connect(address).await);
-    let request = with_token(&token, tokio_stream::iter([hello()]));
-    client
-        .bidirectional_streaming_echo(request)
-        .await
-        .unwrap_err();
+    bidirectional(address, &token).await.unwrap_err();
     assert_eq!(
         world.log.with_prefix("decision"),
         [
@@ -401,12 +388,7 @@ async fn a_refusal_by_a_handler_is_one_event_however_many_layers_see_it() {
     let world = World::new().await;
     let address = serve((world.layer.clone(), world.layer.clone()));
     let token = world.issuer.mint(json!({}));
-    let mut client = EchoClient::new(connect(address).await);
-    let request = with_token(&token, tokio_stream::iter([hello()]));
-    client
-        .bidirectional_streaming_echo(request)
-        .await
-        .unwrap_err();
+    bidirectional(address, &token).await.unwrap_err();
     let mut events = world.log.with_prefix("decision");
     events.retain(|event| event.contains("ROLE_INSUFFICIENT"));
     assert_eq!(events.len(), 1, "{events:?}");
@@ -427,13 +409,11 @@ async fn where_a_token_is_optional_a_bad_one_is_still_refused() {
         "TOKEN_MALFORMED"
     );
     // The handler is told who calls, and that nobody does.
-    let mut client = EchoClient::new(connect(address).await);
     for (token, expected) in [
         (String::new(), Some("TOKEN_MISSING")),
         (world.issuer.mint(json!({ "groups": ["admins"] })), None),
     ] {
-        let request = with_token(&token, tokio_stream::iter([hello()]));
-        let answer = client.bidirectional_streaming_echo(request).await;
+        let answer = bidirectional(address, &token).await;
         assert_eq!(
             answer.err().map(|status| reason(&status)).as_deref(),
             expected
@@ -471,8 +451,13 @@ async fn it_is_the_same_over_tls() {
     let channel = endpoint.tls_config(tls).unwrap().connect().await.unwrap();
     let mut client = EchoClient::new(channel);
     let token = world.issuer.mint(json!({}));
-    assert!(client.unary_echo(with_token(&token, hello())).await.is_ok());
-    let status = client.unary_echo(hello()).await.unwrap_err();
+    assert!(
+        client
+            .unary_echo(with_token(&token, saying("hello")))
+            .await
+            .is_ok()
+    );
+    let status = client.unary_echo(saying("hello")).await.unwrap_err();
     assert_eq!(reason(&status), "TOKEN_MISSING");
 }
 
@@ -535,7 +520,7 @@ async fn grpc_web_is_answered_as_grpc_web() {
 async fn metadata_of_every_sort() {
     let world = World::new().await;
     let address = serve(world.layer.clone());
-    let mut client = EchoClient::new(connect(address).await);
+    let mut client = client(address).await;
     let token = world.issuer.mint(json!({}));
     let bearer = format!("Bearer {token}");
     let rows: [(&[&str], Option<&str>); 10] = [
@@ -554,7 +539,7 @@ async fn metadata_of_every_sort() {
         ),
     ];
     for (values, expected) in rows {
-        let mut request = Request::new(hello());
+        let mut request = Request::new(saying("hello"));
         for value in values {
             let value: AsciiMetadataValue = value.parse().unwrap();
             request.metadata_mut().append("authorization", value);
@@ -565,12 +550,12 @@ async fn metadata_of_every_sort() {
     }
 
     // Bytes that are no text, a key of the binary sort, and keys that look alike.
-    let mut request = Request::new(hello());
+    let mut request = Request::new(saying("hello"));
     let bytes = AsciiMetadataValue::try_from(&b"Bearer \xff\xfe"[..]).unwrap();
     request.metadata_mut().insert("authorization", bytes);
     let status = client.unary_echo(request).await.unwrap_err();
     assert_eq!(reason(&status), "REQUEST_MALFORMED");
-    let mut request = Request::new(hello());
+    let mut request = Request::new(saying("hello"));
     let value = tonic::metadata::MetadataValue::from_bytes(bearer.as_bytes());
     request
         .metadata_mut()
@@ -593,13 +578,13 @@ async fn metadata_of_every_sort() {
     assert!(in_time(unary(address, &long)).await.is_err());
 
     // Larger than the server reads at all: refused by it, and the connection goes on.
-    let mut request = with_token(&token, hello());
+    let mut request = with_token(&token, saying("hello"));
     request
         .metadata_mut()
         .insert("x-huge", "x".repeat(60_000).parse().unwrap());
     assert!(in_time(client.unary_echo(request)).await.is_err());
     assert!(
-        in_time(client.unary_echo(with_token(&token, hello())))
+        in_time(client.unary_echo(with_token(&token, saying("hello"))))
             .await
             .is_ok()
     );
@@ -613,14 +598,14 @@ async fn a_client_that_hangs_up_while_keys_are_fetched_leaves_nothing_behind() {
         .behave(Behaviour::Slow(Duration::from_millis(300)));
     let address = serve(world.layer.clone().end_streams(Duration::ZERO));
     let token = world.issuer.mint(json!({}));
-    let mut client = EchoClient::new(connect(address).await);
-    let hung_up = client.unary_echo(with_token(&token, hello()));
+    let mut client = client(address).await;
+    let hung_up = client.unary_echo(with_token(&token, saying("hello")));
     assert!(
         tokio::time::timeout(Duration::from_millis(50), hung_up)
             .await
             .is_err()
     );
-    let answer = in_time(client.unary_echo(with_token(&token, hello()))).await;
+    let answer = in_time(client.unary_echo(with_token(&token, saying("hello")))).await;
     assert_eq!(answer.unwrap().into_inner().message, "hello");
     assert_eq!(world.issuer.fetches(), 1);
 }

@@ -12,12 +12,15 @@ use serde_json::{Value, json};
 use tonic::{
     body::Body,
     service::Routes,
-    transport::{Server, server::TcpIncoming},
+    transport::{Channel, Endpoint, Server, server::TcpIncoming},
 };
 use tower::{Layer, Service, layer::util::Identity};
 
 use crate::support::{World, token_cache, trusted};
-use crate::{echo::echo_server::EchoServer, service::EchoService};
+use crate::{
+    echo::{EchoRequest, echo_client::EchoClient, echo_server::EchoServer},
+    service::EchoService,
+};
 
 pub(crate) const UNARY: &str = "/grpc.examples.echo.Echo/UnaryEcho";
 pub(crate) const BIDIRECTIONAL: &str = "/grpc.examples.echo.Echo/BidirectionalStreamingEcho";
@@ -50,6 +53,31 @@ where
     let address = incoming.local_addr().unwrap();
     tokio::spawn(server.add_routes(routes).serve_with_incoming(incoming));
     address
+}
+
+pub(crate) async fn connect(address: SocketAddr) -> Channel {
+    let endpoint = Endpoint::new(format!("http://{address}")).unwrap();
+    endpoint.connect().await.unwrap()
+}
+
+pub(crate) async fn client(address: SocketAddr) -> EchoClient<Channel> {
+    EchoClient::new(connect(address).await)
+}
+
+pub(crate) fn saying(message: &str) -> EchoRequest {
+    EchoRequest {
+        message: message.to_owned(),
+    }
+}
+
+/// A request with this token; none if it is empty.
+pub(crate) fn with_token<T>(token: &str, message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    if !token.is_empty() {
+        let value = format!("Bearer {token}").parse().unwrap();
+        request.metadata_mut().insert("authorization", value);
+    }
+    request
 }
 
 /// A call, and what a client must see of it.
