@@ -19,7 +19,7 @@ use std::{
 
 use http::{Request, Response};
 use portcullis::{AccessPolicy, Requirement, TokenCachePolicy};
-use support::{Thread, World};
+use support::{Rates, Thread, World};
 use tokio::{runtime::Runtime, task::JoinSet};
 use tonic::{
     body::Body,
@@ -46,10 +46,7 @@ struct Case {
     name: &'static str,
     channel: Channel,
     thread: Thread,
-    /// Calls a second.
-    rates: Vec<f64>,
-    /// Nanoseconds of the server's processor that a call took.
-    costs: Vec<f64>,
+    seen: Rates,
 }
 
 impl Case {
@@ -85,8 +82,7 @@ impl Case {
             name,
             channel: client.block_on(endpoint.connect()).unwrap(),
             thread,
-            rates: Vec::new(),
-            costs: Vec::new(),
+            seen: Rates::default(),
         }
     }
 
@@ -94,8 +90,8 @@ impl Case {
         let before = self.thread.ran();
         let began = Instant::now();
         let count = client.block_on(calls(&self.channel, token, began + ROUND));
-        self.rates.push(count / began.elapsed().as_secs_f64());
-        self.costs.push((self.thread.ran() - before) / count);
+        let rate = count / began.elapsed().as_secs_f64();
+        self.seen.add(rate, (self.thread.ran() - before) / count);
     }
 }
 
@@ -161,23 +157,5 @@ fn main() {
             case.round(&client, &token);
         }
     }
-    println!(
-        "{:<22} {:>10} {:>10} {:>8} {:>14} {:>8}",
-        "server", "best 1/s", "median 1/s", "of bare", "least cpu ns", "of bare"
-    );
-    let mut bare = None;
-    for mut case in cases {
-        case.rates.sort_by(f64::total_cmp);
-        case.costs.sort_by(f64::total_cmp);
-        let best = case.rates[ROUNDS - 1];
-        let median = case.rates[ROUNDS / 2];
-        let cost = case.costs[0];
-        let (bare_best, bare_cost) = *bare.get_or_insert((best, cost));
-        println!(
-            "{:<22} {best:>10.0} {median:>10.0} {:>8.3} {cost:>14.0} {:>8.3}",
-            case.name,
-            best / bare_best,
-            bare_cost / cost
-        );
-    }
+    Rates::print(cases.map(|case| (case.name, case.seen)));
 }

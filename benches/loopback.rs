@@ -17,7 +17,7 @@ use std::{
 
 use axum::{Router, routing::get};
 use portcullis::TokenCachePolicy;
-use support::{Thread, World};
+use support::{Rates, Thread, World};
 
 const ROUNDS: usize = 21;
 
@@ -26,10 +26,7 @@ struct Server {
     name: &'static str,
     address: SocketAddr,
     thread: Thread,
-    /// Requests a second.
-    rates: Vec<f64>,
-    /// Nanoseconds of the server's processor that a request took.
-    costs: Vec<f64>,
+    seen: Rates,
 }
 
 impl Server {
@@ -39,16 +36,14 @@ impl Server {
             name,
             address,
             thread,
-            rates: Vec::new(),
-            costs: Vec::new(),
+            seen: Rates::default(),
         }
     }
 
     fn round(&mut self, token: &str) -> Option<()> {
         let before = self.thread.ran();
         let (count, rate) = wrk(self.address, token)?;
-        self.rates.push(rate);
-        self.costs.push((self.thread.ran() - before) / count);
+        self.seen.add(rate, (self.thread.ran() - before) / count);
         Some(())
     }
 }
@@ -111,23 +106,5 @@ fn main() {
             }
         }
     }
-    println!(
-        "{:<22} {:>10} {:>10} {:>8} {:>14} {:>8}",
-        "server", "best 1/s", "median 1/s", "of bare", "least cpu ns", "of bare"
-    );
-    let mut bare = None;
-    for mut server in servers {
-        server.rates.sort_by(f64::total_cmp);
-        server.costs.sort_by(f64::total_cmp);
-        let best = server.rates[ROUNDS - 1];
-        let median = server.rates[ROUNDS / 2];
-        let cost = server.costs[0];
-        let (bare_best, bare_cost) = *bare.get_or_insert((best, cost));
-        println!(
-            "{:<22} {best:>10.0} {median:>10.0} {:>8.3} {cost:>14.0} {:>8.3}",
-            server.name,
-            best / bare_best,
-            bare_cost / cost
-        );
-    }
+    Rates::print(servers.map(|server| (server.name, server.seen)));
 }

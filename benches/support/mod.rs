@@ -137,6 +137,44 @@ impl Thread {
     }
 }
 
+/// What was seen of a server in each round.
+#[derive(Default)]
+pub(crate) struct Rates {
+    /// Answers a second.
+    rates: Vec<f64>,
+    /// Nanoseconds of the server's processor that an answer took.
+    costs: Vec<f64>,
+}
+
+impl Rates {
+    pub(crate) fn add(&mut self, rate: f64, cost: f64) {
+        self.rates.push(rate);
+        self.costs.push(cost);
+    }
+
+    /// A table of servers, of which the first is the bare one.
+    pub(crate) fn print(servers: impl IntoIterator<Item = (&'static str, Self)>) {
+        println!(
+            "{:<22} {:>10} {:>10} {:>8} {:>14} {:>8}",
+            "server", "best 1/s", "median 1/s", "of bare", "least cpu ns", "of bare"
+        );
+        let mut bare = None;
+        for (name, mut seen) in servers {
+            seen.rates.sort_by(f64::total_cmp);
+            seen.costs.sort_by(f64::total_cmp);
+            let best = seen.rates[seen.rates.len() - 1];
+            let median = seen.rates[seen.rates.len() / 2];
+            let cost = seen.costs[0];
+            let (bare_best, bare_cost) = *bare.get_or_insert((best, cost));
+            println!(
+                "{name:<22} {best:>10.0} {median:>10.0} {:>8.3} {cost:>14.0} {:>8.3}",
+                best / bare_best,
+                bare_cost / cost
+            );
+        }
+    }
+}
+
 pub(crate) type Hello = ServiceFn<fn(Request<()>) -> Hi>;
 pub(crate) type Hi = std::future::Ready<Result<Response<&'static str>, Infallible>>;
 pub(crate) type Guarded = Authenticate<Hello, portcullis::JsonRejection>;
