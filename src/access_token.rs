@@ -6,6 +6,7 @@ use http::Extensions;
 use serde::de::Deserialize;
 
 use crate::{
+    claim::{ClaimPath, ListClaim},
     rejection::{Rejection, RejectionKind},
     role::Role,
     scope::ScopeRequirement,
@@ -43,8 +44,20 @@ pub(crate) struct Verified {
     /// Scope tokens, and from `groups_from` on groups.
     pub(crate) lists: Box<[Span]>,
     pub(crate) groups_from: usize,
-    pub(crate) role: Option<Role>,
+    pub(crate) groups_complete: bool,
+    pub(crate) granted: Option<Granted>,
+    /// Where groups were read from.
+    pub(crate) groups_claims: Arc<[ListClaim]>,
     pub(crate) times: Times,
+}
+
+/// What a role was granted for.
+pub(crate) struct Granted {
+    pub(crate) role: Role,
+    /// Which of the groups.
+    pub(crate) group: u16,
+    /// Which of the claims that groups are read from.
+    pub(crate) claim: u8,
 }
 
 /// When a token is good, without leeway.
@@ -53,6 +66,18 @@ pub(crate) struct Times {
     pub(crate) not_before: Option<UnixTime>,
     pub(crate) issued_at: Option<UnixTime>,
     pub(crate) expires_at: UnixTime,
+    /// When it was issued too long ago; `None` is never.
+    pub(crate) too_old_at: Option<UnixTime>,
+}
+
+impl Times {
+    /// When it is not accepted any more, leeway aside, whatever for.
+    pub(crate) fn over_at(&self) -> UnixTime {
+        match self.too_old_at {
+            Some(too_old_at) => too_old_at.min(self.expires_at),
+            None => self.expires_at,
+        }
+    }
 }
 
 /// Where a part of a text stands. Tokens are shorter than 64 KiB.
@@ -192,13 +217,15 @@ impl AccessToken {
         self.0.at(self.0.issuer)
     }
 
-    /// The client it was issued to (`client_id`, or Okta's `cid`).
+    /// The client it was issued to: `client_id`, or the
+    /// [claims](crate::AuthorizationServer::client_claims) that take its place.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
         self.0.client_id.map(|span| self.0.at(span))
     }
 
-    /// Okta's `uid`: the id of the user. Absent from tokens that a client obtained for itself.
+    /// The id of the user, where it is not the [subject](Self::subject): Okta's `uid`, Entra's `oid`.
+    /// Okta's is absent from tokens that a client obtained for itself; Entra's then names the client.
     #[must_use]
     pub fn user_id(&self) -> Option<&str> {
         self.0.user_id.map(|span| self.0.at(span))
@@ -210,7 +237,9 @@ impl AccessToken {
         self.0.token_id.map(|span| self.0.at(span))
     }
 
-    /// The scope tokens that were granted (`scope`, or Okta's `scp`), each once.
+    /// The scope tokens that were granted, each once: `scope` and `scp`, or the
+    /// [claims](crate::AuthorizationServer::scope_claims) that take their place; with those that the
+    /// [hierarchy](crate::ScopeHierarchy) says they include.
     #[must_use]
     pub fn scopes(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
         self.0.scopes().iter().map(|span| self.0.at(*span))
@@ -222,16 +251,54 @@ impl AccessToken {
         self.scopes().any(|granted| granted == scope)
     }
 
-    /// The groups, from the claim that the authorization server is configured with.
+    /// The groups, from the [claims](crate::AuthorizationServer::groups_claims) that the authorization
+    /// server is configured with. They may not be [all](Self::groups_complete).
     #[must_use]
     pub fn groups(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
         self.0.groups().iter().map(|span| self.0.at(*span))
     }
 
+    /// Whether the token names all groups of its user. `false` if it says that they stand elsewhere:
+    /// Microsoft Entra leaves out groups where there are more than 200, with `_claim_names`
+    /// ([OpenID Connect Core §5.6.2](https://openid.net/specs/openid-connect-core-1_0.html#AggregatedDistributedClaims))
+    /// or `hasgroups` in their place. Where they stand is not looked at.
+    ///
+    /// Check it before you take the absence of a group to mean anything.
+    #[must_use]
+    pub fn groups_complete(&self) -> bool {
+        self.0.groups_complete
+    }
+
     /// What the groups amount to; `None` is no role at all.
     #[must_use]
     pub fn role(&self) -> Option<Role> {
-        self.0.role
+        self.0.granted.as_ref().map(|granted| granted.role)
+    }
+
+    /// Why the token has its [role](Self::role): which group granted it, and where that was found.
+    ///
+    /// ```
+    /// use portcullis::AccessToken;
+    ///
+    /// fn explain(token: &AccessToken) -> String {
+    ///     match token.role_grant() {
+    ///         // "admin, for OrderAdmins in groups of https://company.okta.com/oauth2/default"
+    ///         Some(grant) => format!(
+    ///             "{}, for {} in {} of {}", grant.role, grant.group, grant.claim, grant.issuer
+    ///         ),
+    ///         None => "no role".to_owned(),
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn role_grant(&self) -> Option<RoleGrant<'_>> {
+        let granted = self.0.granted.as_ref()?;
+        Some(RoleGrant {
+            role: granted.role,
+            issuer: self.issuer(),
+            claim: &self.0.groups_claims.get(usize::from(granted.claim))?.path,
+            group: self.0.at(*self.0.groups().get(usize::from(granted.group))?),
+        })
     }
 
     /// When it was issued (`iat`).
@@ -291,14 +358,31 @@ impl AccessToken {
     ///
     /// # Errors
     ///
-    /// [`RejectionKind::RoleInsufficient`].
+    /// [`RejectionKind::RoleInsufficient`]; or [`RejectionKind::GroupsIncomplete`], if a group that the
+    /// token does not name could have granted the role.
     pub fn require_role(&self, role: Role) -> Result<(), Rejection> {
         if self.role() >= Some(role) {
             Ok(())
+        } else if !self.groups_complete() {
+            Err(RejectionKind::GroupsIncomplete.into())
         } else {
             Err(Rejection::role_insufficient(role))
         }
     }
+}
+
+/// What granted a token its role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RoleGrant<'t> {
+    /// The role.
+    pub role: Role,
+    /// The authorization server's issuer, as in the token.
+    pub issuer: &'t str,
+    /// The claim that the group stands in.
+    pub claim: &'t ClaimPath,
+    /// The group that the [mapping](crate::RoleMapping) grants the role to.
+    pub group: &'t str,
 }
 
 /// Who, whence and until when; neither the token nor its other claims.

@@ -22,6 +22,9 @@ macro_rules! challenge {
     (INVALID_TOKEN, $description:literal) => {
         $crate::challenge::challenge!(@ "invalid_token", $description)
     };
+    (INSUFFICIENT_USER_AUTHENTICATION, $description:literal) => {
+        $crate::challenge::challenge!(@ "insufficient_user_authentication", $description)
+    };
     (INSUFFICIENT_SCOPE, $description:literal) => {
         $crate::challenge::challenge!(@ "insufficient_scope", $description)
     };
@@ -36,10 +39,15 @@ macro_rules! challenge {
 
 pub(crate) use challenge;
 
-/// A challenge that also says which scope is needed. `None` if the scope cannot be in a header.
-pub(crate) fn with_scope(challenge: &HeaderValue, scope: &str) -> Option<HeaderValue> {
+/// A challenge that also says what is needed: the `scope`, or the `acr_values`. `None` if that cannot
+/// be in a header.
+pub(crate) fn with_parameter(
+    challenge: &HeaderValue,
+    name: &str,
+    value: &str,
+) -> Option<HeaderValue> {
     let text = challenge.to_str().ok()?;
-    HeaderValue::try_from(format!(r#"{text}, scope="{scope}""#)).ok()
+    HeaderValue::try_from(format!(r#"{text}, {name}="{value}""#)).ok()
 }
 
 #[cfg(test)]
@@ -60,9 +68,9 @@ mod tests {
         let scope: Option<HeaderValue> = challenge!(INSUFFICIENT_SCOPE, "more is needed");
         let scope = scope.unwrap();
         assert_eq!(
-            with_scope(&scope, "a:b c").unwrap(),
+            with_parameter(&scope, "scope", "a:b c").unwrap(),
             r#"Bearer error="insufficient_scope", error_description="more is needed", scope="a:b c""#
         );
-        assert_eq!(with_scope(&scope, "a\nb"), None);
+        assert_eq!(with_parameter(&scope, "scope", "a\nb"), None);
     }
 }

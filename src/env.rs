@@ -447,6 +447,7 @@ fn is_one_slip(a: &str, b: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::claim::ListClaim;
 
     const GOOD: [(&str, &str); 3] = [
         ("AUTH_PROVIDERS", "okta"),
@@ -533,7 +534,10 @@ mod tests {
         assert_eq!(server.jwks.ttl_cap, Duration::from_secs(2));
         assert_eq!(server.jwks.max_keys, 7);
         assert_eq!(policy.leeway(), Duration::ZERO);
-        assert_eq!(server.groups_claim.0, ["https://app/teams"]);
+        assert_eq!(
+            *server.groups_claims,
+            [ListClaim::from("https://app/teams")]
+        );
         assert_eq!(server.allowed_clients.as_ref().unwrap().len(), 2);
     }
 

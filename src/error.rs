@@ -86,13 +86,51 @@ pub enum ConfigError {
         /// What is wrong with them.
         problem: &'static str,
     },
-    /// A claim path names nothing.
+    /// A setting about claims names no claim, or no value.
     #[error(
-        "the groups claim for issuer {issuer:?} is empty: write the name of the claim, such as \"groups\""
+        "the {setting} for issuer {issuer:?} names nothing: write a name such as \"groups\", or a JSON pointer such as \"/realm_access/roles\", and at least one value where values are asked for"
     )]
-    EmptyClaimPath {
+    InvalidClaim {
         /// The issuer.
         issuer: String,
+        /// Which setting.
+        setting: &'static str,
+    },
+    /// The keys that are given are none.
+    #[error(
+        "the key set that is given {problem}: write the JSON that its authorization server publishes"
+    )]
+    InvalidJwks {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The id of a tenant is none, or there is none.
+    #[error(
+        "tenant {found:?} is not an id: write the directory (tenant) id, such as \"72f988bf-86f1-41af-91ab-2d7cd011db47\""
+    )]
+    InvalidTenant {
+        /// As configured.
+        found: String,
+    },
+    /// What a preset is made from is not what its product calls so.
+    #[error("{setting} {found:?} {problem}: write {expected}")]
+    InvalidSetting {
+        /// Which setting, such as "Auth0 domain".
+        setting: &'static str,
+        /// As configured.
+        found: String,
+        /// What is wrong with it.
+        problem: &'static str,
+        /// What makes sense.
+        expected: &'static str,
+    },
+    /// A scope hierarchy holds something that is no scope token of RFC 6749 §3.3.
+    #[error(
+        "scope {found:?} of the scope hierarchy is not a scope token: write one without spaces or quotes"
+    )]
+    InvalidScopeHierarchy {
+        /// As configured.
+        found: String,
     },
     /// A required scope is not a scope token of RFC 6749 §3.3, or there is none.
     #[error(

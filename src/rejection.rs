@@ -4,7 +4,11 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use http::{HeaderValue, StatusCode};
 
-use crate::{challenge::challenge, role::Role};
+use crate::{
+    challenge::{challenge, with_parameter},
+    role::Role,
+    scope::is_scope_token,
+};
 
 /// Why a request was refused.
 ///
@@ -39,11 +43,40 @@ pub(crate) struct MissingScope {
     pub(crate) all: bool,
 }
 
+/// Authentication contexts of which one is needed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct MissingAuthentication {
+    /// `None` if they cannot be in a header.
+    challenge: Option<HeaderValue>,
+    /// Separated by spaces.
+    pub(crate) acr_values: String,
+}
+
+impl MissingAuthentication {
+    pub(crate) fn new(acr_values: &[String]) -> Self {
+        let is_sound = !acr_values.is_empty() && acr_values.iter().all(|acr| is_scope_token(acr));
+        let acr_values = acr_values.join(" ");
+        let challenge = RejectionKind::StepUpRequired
+            .challenge()
+            .filter(|_| is_sound)
+            .and_then(|challenge| with_parameter(&challenge, "acr_values", &acr_values));
+        Self {
+            challenge,
+            acr_values,
+        }
+    }
+
+    pub(crate) const fn is_sound(&self) -> bool {
+        self.challenge.is_some()
+    }
+}
+
 /// What the token would have needed, where more would have helped.
 #[derive(Clone)]
 pub(crate) enum Needed {
     Scope(Arc<MissingScope>),
     Role(Role),
+    Authentication(Arc<MissingAuthentication>),
 }
 
 impl Rejection {
@@ -58,6 +91,7 @@ impl Rejection {
     pub fn challenge(&self) -> Option<HeaderValue> {
         match &self.needed {
             Some(Needed::Scope(missing)) => Some(missing.challenge.clone()),
+            Some(Needed::Authentication(missing)) => missing.challenge.clone(),
             _ => self.kind.challenge(),
         }
     }
@@ -84,6 +118,9 @@ impl Rejection {
                 Cow::Owned(format!("{description}: {one_of}{scope}"))
             }
             Some(Needed::Role(role)) => Cow::Owned(format!("{description}: {role} is needed")),
+            Some(Needed::Authentication(missing)) => {
+                Cow::Owned(format!("{description}: one of {}", missing.acr_values))
+            }
         }
     }
 
@@ -118,6 +155,13 @@ impl Rejection {
         Self {
             needed: Some(Needed::Role(needed)),
             ..RejectionKind::RoleInsufficient.into()
+        }
+    }
+
+    pub(crate) fn step_up_required(missing: Arc<MissingAuthentication>) -> Self {
+        Self {
+            needed: Some(Needed::Authentication(missing)),
+            ..RejectionKind::StepUpRequired.into()
         }
     }
 
@@ -179,8 +223,9 @@ macro_rules! rejection_kinds {
         /// | 400 `invalid_request` | [`RequestMalformed`](Self::RequestMalformed) |
         /// | 401, challenge without `error` | [`TokenMissing`](Self::TokenMissing) |
         /// | 401 `invalid_token` | everything that is wrong with a token |
+        /// | 401 `insufficient_user_authentication` | [`StepUpRequired`](Self::StepUpRequired) |
         /// | 403 `insufficient_scope` | [`ScopeInsufficient`](Self::ScopeInsufficient) |
-        /// | 403, challenge without `error` | [`RoleInsufficient`](Self::RoleInsufficient), [`PolicyDenied`](Self::PolicyDenied) |
+        /// | 403, challenge without `error` | [`RoleInsufficient`](Self::RoleInsufficient), [`GroupsIncomplete`](Self::GroupsIncomplete), [`PolicyDenied`](Self::PolicyDenied) |
         /// | 503 with `Retry-After` | [`KeysUnavailable`](Self::KeysUnavailable) |
         /// | 500 | [`LayerMissing`](Self::LayerMissing) |
         ///
@@ -268,6 +313,14 @@ rejection_kinds! {
     /// A claim that is needed is missing or has the wrong type.
     ClaimInvalid: UNAUTHORIZED, INVALID_TOKEN, grpc 16, Claims,
         "CLAIM_INVALID", "a claim of the token is missing or malformed";
+    /// A claim does not say what the authorization server's policy asks for, or is there though it must
+    /// not be.
+    ClaimRejected: UNAUTHORIZED, INVALID_TOKEN, grpc 16, Claims,
+        "CLAIM_REJECTED", "a claim of the token is not accepted here";
+    /// The user signed in under another authentication context (`acr`), or by other methods (`amr`),
+    /// than is needed (RFC 9470).
+    StepUpRequired: UNAUTHORIZED, INSUFFICIENT_USER_AUTHENTICATION, grpc 16, Claims,
+        "STEP_UP_REQUIRED", "a stronger authentication of the user is needed";
     /// The token is bound to a key of the client's (`cnf`), and nothing here checks the binding.
     BindingMissing: UNAUTHORIZED, INVALID_TOKEN, grpc 16, Claims,
         "BINDING_MISSING", "the token is sender-constrained and came without proof";
@@ -283,12 +336,19 @@ rejection_kinds! {
     /// The token's time has not come: `nbf` or `iat` lies in the future.
     TokenNotYetValid: UNAUTHORIZED, INVALID_TOKEN, grpc 16, Claims,
         "TOKEN_NOT_YET_VALID", "the token is not valid yet";
+    /// The token was issued longer ago than is accepted.
+    TokenTooOld: UNAUTHORIZED, INVALID_TOKEN, grpc 16, Claims,
+        "TOKEN_TOO_OLD", "the token was issued too long ago";
     /// The token lacks a scope that the route needs.
     ScopeInsufficient: FORBIDDEN, INSUFFICIENT_SCOPE, grpc 7, Authorize,
         "SCOPE_INSUFFICIENT", "the token lacks a scope that is needed here";
     /// The token's groups do not amount to the role that the route needs.
     RoleInsufficient: FORBIDDEN, BARE, grpc 7, Authorize,
         "ROLE_INSUFFICIENT", "the token's role is not sufficient here";
+    /// The role is not sufficient, and the token does not name all groups: the user has too many for
+    /// it, and which they are is not known.
+    GroupsIncomplete: FORBIDDEN, BARE, grpc 7, Authorize,
+        "GROUPS_INCOMPLETE", "the token does not name all groups of its user";
     /// The access policy lets nobody do this, or the path is written in a way that other software may
     /// read as another path (see [`AccessPolicy`](crate::AccessPolicy)).
     PolicyDenied: FORBIDDEN, BARE, grpc 7, Authorize,

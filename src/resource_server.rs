@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use http::HeaderName;
+
 use crate::{
     authorization_server::AuthorizationServer, error::ConfigError,
     token_cache_policy::TokenCachePolicy,
@@ -31,8 +33,11 @@ pub struct ResourceServer(Arc<Policy>);
 struct Policy {
     authorization_servers: Vec<AuthorizationServer>,
     by_issuer: BTreeMap<Arc<str>, usize>,
+    /// Those with an issuer for each tenant.
+    with_tenants: Vec<usize>,
     leeway: Duration,
     token_cache: TokenCachePolicy,
+    token_header: Option<HeaderName>,
 }
 
 impl ResourceServer {
@@ -42,6 +47,7 @@ impl ResourceServer {
             authorization_servers: Vec::new(),
             leeway: Duration::from_secs(60),
             token_cache: TokenCachePolicy::default(),
+            token_header: None,
         }
     }
 
@@ -54,14 +60,26 @@ impl ResourceServer {
         self.0.leeway
     }
 
+    /// Where tokens are, if not in `Authorization`.
+    pub(crate) fn token_header(&self) -> Option<&HeaderName> {
+        self.0.token_header.as_ref()
+    }
+
     pub(crate) fn token_cache(&self) -> &TokenCachePolicy {
         &self.0.token_cache
     }
 
     /// The authorization server with exactly this issuer, and its place in the list.
     pub(crate) fn route(&self, issuer: &str) -> Option<(usize, &AuthorizationServer)> {
-        let index = *self.0.by_issuer.get(issuer)?;
-        Some((index, self.0.authorization_servers.get(index)?))
+        let server = |index: usize| Some((index, self.0.authorization_servers.get(index)?));
+        match self.0.by_issuer.get(issuer) {
+            Some(index) => server(*index),
+            None => self.0.with_tenants.iter().find_map(|index| {
+                let (index, server) = server(*index)?;
+                server.tenants.as_ref()?.of_issuer(issuer)?;
+                Some((index, server))
+            }),
+        }
     }
 }
 
@@ -72,6 +90,7 @@ pub struct ResourceServerBuilder {
     authorization_servers: Vec<AuthorizationServer>,
     leeway: Duration,
     token_cache: TokenCachePolicy,
+    token_header: Option<HeaderName>,
 }
 
 impl ResourceServerBuilder {
@@ -96,6 +115,17 @@ impl ResourceServerBuilder {
         self
     }
 
+    /// Takes tokens from this header, as they are and without a scheme, instead of from `Authorization`:
+    /// for proxies that add a token of their own, such as Google's Identity-Aware Proxy
+    /// (`x-goog-iap-jwt-assertion`) or Cloudflare Access (`cf-access-jwt-assertion`).
+    ///
+    /// Clients that send no token are told `TOKEN_MISSING`, as everywhere; the challenge speaks of
+    /// `Bearer` all the same, since there is no scheme for a header of its own.
+    pub fn token_header(mut self, name: HeaderName) -> Self {
+        self.token_header = Some(name);
+        self
+    }
+
     /// Checks the policy. No I/O takes place, here or because of it.
     ///
     /// # Errors
@@ -114,8 +144,23 @@ impl ResourceServerBuilder {
         }
         self.token_cache.check()?;
         let mut by_issuer = BTreeMap::new();
+        let mut with_tenants = Vec::new();
         for (index, server) in self.authorization_servers.iter().enumerate() {
             server.check()?;
+            if server.tenants.is_some() {
+                let is_there = |other: &usize| {
+                    let other: Option<&AuthorizationServer> =
+                        self.authorization_servers.get(*other);
+                    other.is_some_and(|other| other.issuer == server.issuer)
+                };
+                if with_tenants.iter().any(is_there) {
+                    return Err(ConfigError::DuplicateIssuer {
+                        issuer: server.issuer.to_string(),
+                    });
+                }
+                with_tenants.push(index);
+                continue;
+            }
             for issuer in server.issuers() {
                 if by_issuer.insert(Arc::clone(issuer), index).is_some() {
                     return Err(ConfigError::DuplicateIssuer {
@@ -127,8 +172,10 @@ impl ResourceServerBuilder {
         Ok(ResourceServer(Arc::new(Policy {
             authorization_servers: self.authorization_servers,
             by_issuer,
+            with_tenants,
             leeway: self.leeway,
             token_cache: self.token_cache,
+            token_header: self.token_header,
         })))
     }
 }

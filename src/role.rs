@@ -86,10 +86,17 @@ impl RoleMapping {
     /// The highest role that any of `groups` grants.
     #[must_use]
     pub fn role_of<'g>(&self, groups: impl IntoIterator<Item = &'g str>) -> Option<Role> {
-        groups
-            .into_iter()
-            .filter_map(|group| self.0.get(group).copied())
-            .max()
+        self.grant_of(groups).map(|(role, _)| role)
+    }
+
+    /// The highest role that any of `groups` grants, and which of them does; of several, the last.
+    pub(crate) fn grant_of<'g>(
+        &self,
+        groups: impl IntoIterator<Item = &'g str>,
+    ) -> Option<(Role, usize)> {
+        let groups = groups.into_iter().enumerate();
+        let grants = groups.filter_map(|(at, group)| Some((*self.0.get(group)?, at)));
+        grants.max()
     }
 }
 

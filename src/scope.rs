@@ -1,9 +1,9 @@
 //! Scopes that a route asks for.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    challenge::with_scope,
+    challenge::with_parameter,
     error::ConfigError,
     rejection::{MissingScope, RejectionKind},
 };
@@ -70,7 +70,7 @@ impl ScopeRequirement {
         let scope = tokens.join(" ");
         let challenge = RejectionKind::ScopeInsufficient
             .challenge()
-            .and_then(|challenge| with_scope(&challenge, &scope))
+            .and_then(|challenge| with_parameter(&challenge, "scope", &scope))
             .ok_or_else(|| ConfigError::InvalidScope {
                 found: scope.clone(),
             })?;
@@ -99,8 +99,64 @@ impl ScopeRequirement {
     }
 }
 
+/// Which scopes include which others.
+///
+/// A token that was granted a scope is treated as if it had been granted those that it includes, and
+/// those that they include. Nothing in OAuth says that one scope includes another, so by default none
+/// does.
+///
+/// ```
+/// use portcullis::ScopeHierarchy;
+///
+/// let hierarchy = ScopeHierarchy::new()
+///     .includes("admin:system", ["write:data"])
+///     .includes("write:data", ["read:data"]);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScopeHierarchy(BTreeMap<String, Vec<String>>);
+
+impl ScopeHierarchy {
+    /// Scopes that include nothing but themselves.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// `scope` also includes each of `others`.
+    #[must_use]
+    pub fn includes<S: Into<String>>(
+        mut self,
+        scope: impl Into<String>,
+        others: impl IntoIterator<Item = S>,
+    ) -> Self {
+        let included = self.0.entry(scope.into()).or_default();
+        included.extend(others.into_iter().map(Into::into));
+        self
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What a scope includes at the next lower level.
+    pub(crate) fn included_in(&self, scope: &str) -> &[String] {
+        self.0.get(scope).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let all = self
+            .0
+            .iter()
+            .flat_map(|(scope, others)| std::iter::once(scope).chain(others));
+        match all.into_iter().find(|scope| !is_scope_token(scope)) {
+            Some(bad) => Err(ConfigError::InvalidScopeHierarchy { found: bad.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
 /// `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )` (RFC 6749 §3.3).
-fn is_scope_token(token: &str) -> bool {
+pub(crate) fn is_scope_token(token: &str) -> bool {
     !token.is_empty()
         && token
             .bytes()

@@ -77,8 +77,8 @@ async fn lines_say_what_happened_and_never_show_a_token() {
 
     let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
     for line in [
-        format!(" INFO portcullis: authorization server added issuer=\"{issuer}\" jwks_uri={url}"),
-        format!("DEBUG portcullis: key fetch issuer=\"{issuer}\" url={url} left_out=0"),
+        format!(" INFO portcullis: authorization server added issuer=\"{issuer}\" keys={url}"),
+        format!("DEBUG portcullis: key fetch issuer=\"{issuer}\" source={url} left_out=0"),
         format!(" INFO portcullis: keys changed issuer=\"{issuer}\" keys=1"),
         format!("DEBUG portcullis: token validated issuer=\"{issuer}\" subject=\"joe\\nevil\""),
         format!(

@@ -3,7 +3,6 @@
 use std::{fmt, time::Duration};
 
 use http::Method;
-use url::Url;
 
 use crate::{
     access_token::AccessToken,
@@ -36,8 +35,8 @@ pub enum Event<'a> {
 pub struct Trusted<'a> {
     /// Its issuer.
     pub issuer: &'a str,
-    /// Where its keys are.
-    pub jwks_uri: &'a Url,
+    /// Where its keys are: a URL, of its key set or its metadata, or a path.
+    pub keys: &'a str,
 }
 
 /// A request was let through or refused.
@@ -127,8 +126,8 @@ pub struct KeyFacts<'a> {
 pub struct KeyFetch<'a> {
     /// Whose keys.
     pub issuer: &'a str,
-    /// Where.
-    pub url: &'a Url,
+    /// Where: a URL, of its key set or its metadata, or a path.
+    pub source: &'a str,
     /// Why there was no usable answer; `None` if there was.
     pub failure: Option<FetchFailure>,
     /// How many keys of the set cannot be used.
@@ -137,7 +136,7 @@ pub struct KeyFetch<'a> {
     pub took: Duration,
 }
 
-/// Why keys could not be fetched.
+/// Why keys could not be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FetchFailure {
@@ -157,6 +156,16 @@ pub enum FetchFailure {
     NotAKeySet,
     /// A JWK Set without a key that can be used.
     NoUsableKey,
+    /// Metadata that is none: not JSON, or without `issuer` and `jwks_uri`.
+    NotMetadata,
+    /// Metadata of another issuer.
+    OtherIssuer,
+    /// Metadata whose `jwks_uri` is on plain http, or on a host that it is not expected on.
+    UnacceptableJwksUri,
+    /// Metadata that is redirected.
+    Redirected,
+    /// A file that cannot be read, or is none.
+    Unreadable,
 }
 
 impl fmt::Display for FetchFailure {
@@ -171,6 +180,13 @@ impl fmt::Display for FetchFailure {
             Self::OtherOrigin => f.write_str("redirected to another origin"),
             Self::TooLarge => f.write_str("answered with too much"),
             Self::NotAKeySet => f.write_str("answered with something that is not a key set"),
+            Self::NotMetadata => f.write_str("answered with something that is not metadata"),
+            Self::OtherIssuer => f.write_str("answered with the metadata of another issuer"),
+            Self::UnacceptableJwksUri => {
+                f.write_str("answered with a jwks_uri on plain http or on another origin")
+            }
+            Self::Redirected => f.write_str("redirected the request for its metadata"),
+            Self::Unreadable => f.write_str("the file cannot be read"),
             Self::NoUsableKey => f.write_str("answered with a set without a usable key"),
         }
     }

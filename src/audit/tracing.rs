@@ -56,14 +56,14 @@ impl AuditSink for TracingAudit {
             Event::Trusted(trusted) => tracing::info!(
                 target: "portcullis",
                 issuer = trusted.issuer,
-                jwks_uri = %trusted.jwks_uri,
+                keys = %trusted.keys,
                 "authorization server added"
             ),
             Event::Decision(decision) => log_decision(decision),
             Event::KeyFetch(fetch) => tracing::debug!(
                 target: "portcullis",
                 issuer = fetch.issuer,
-                url = %fetch.url,
+                source = %fetch.source,
                 failure = fetch.failure.map(tracing::field::display),
                 left_out = fetch.left_out,
                 took = ?fetch.took,

@@ -13,20 +13,21 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use http::HeaderValue;
 use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
 };
+use url::Url;
 
 use super::{
-    fetch::{self, Failed, HttpClient, Reply},
+    fetch::{Failed, Fetch, HttpClient, Reply, WATCH_INTERVAL},
     snapshot::{Freshness, Snapshot, View},
     state::{Answer, Changes, KeyStatus, Outcome, Plan, State, Want},
 };
 use crate::{
     audit::{Audit, Event, FetchFailure, KeyFetch, KeysChanged, Outage, Recovery},
     authorization_server::AuthorizationServer,
-    resource_server::ResourceServer,
     time::{Clock, Moment},
     verify::KeySet,
 };
@@ -40,12 +41,13 @@ use crate::{
 pub(crate) struct KeyCache(Arc<Shared>);
 
 struct Shared {
-    resource_server: ResourceServer,
-    index: usize,
+    server: Arc<AuthorizationServer>,
     clock: Clock,
     client: HttpClient,
     audit: Audit,
     state: Mutex<State>,
+    /// Where the key set was, by the issuer's metadata.
+    discovered: Mutex<Option<Url>>,
     /// What `state` shows, for readers that take no lock.
     view: ArcSwapOption<View>,
     driver_runs: AtomicBool,
@@ -55,6 +57,8 @@ struct Shared {
     kick: ArcSwap<Notify>,
     /// Counts completed fetches.
     completed: watch::Sender<u64>,
+    /// Its authorization server is not trusted any more, or under other keys.
+    is_retired: AtomicBool,
 }
 
 /// Keys that are held on to without a lock or a count.
@@ -76,31 +80,30 @@ pub(crate) enum Obtained {
 
 impl KeyCache {
     pub(crate) fn new(
-        resource_server: ResourceServer,
-        index: usize,
+        server: Arc<AuthorizationServer>,
         clock: Clock,
         client: HttpClient,
         audit: Audit,
-    ) -> Option<Self> {
-        let policy = resource_server
-            .authorization_servers()
-            .get(index)?
-            .jwks
-            .clone();
+    ) -> Self {
+        let mut policy = server.jwks.clone();
+        if matches!(&server.keys, Ok(source) if source.is_watched()) {
+            policy = policy.ttl_min(WATCH_INTERVAL);
+        }
         let state = Mutex::new(State::new(clock.now(), policy));
-        Some(Self(Arc::new(Shared {
-            resource_server,
-            index,
+        Self(Arc::new(Shared {
+            server,
             clock,
             client,
             audit,
             state,
+            discovered: Mutex::default(),
             view: ArcSwapOption::empty(),
             driver_runs: AtomicBool::new(false),
             driver: AtomicU64::new(0),
             kick: ArcSwap::default(),
             completed: watch::Sender::new(0),
-        })))
+            is_retired: AtomicBool::new(false),
+        }))
     }
 
     /// The keys, if they can be used as they are. Takes no lock and never waits.
@@ -127,6 +130,16 @@ impl KeyCache {
         })
     }
 
+    /// Says that its authorization server is not trusted any more, to whoever waits for changes.
+    pub(crate) fn retire(&self) {
+        self.0.is_retired.store(true, Ordering::Release);
+        self.0.completed.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.0.is_retired.load(Ordering::Acquire)
+    }
+
     /// What to do for a request whose key is not simply [at hand](Self::at_hand).
     pub(crate) fn ask(&self, now: Moment, want: Want<'_>) -> Answer {
         let answer = {
@@ -149,7 +162,7 @@ impl KeyCache {
         answer
     }
 
-    /// Changes with each fetch that is complete.
+    /// Changes with each fetch that is complete, and when the cache is retired.
     pub(crate) fn fetches(&self) -> watch::Receiver<u64> {
         self.0.completed.subscribe()
     }
@@ -204,8 +217,9 @@ impl KeyCache {
 
 impl fmt::Debug for KeyCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let server = self.0.server().map(AuthorizationServer::issuer);
-        f.debug_tuple("KeyCache").field(&server).finish()
+        f.debug_tuple("KeyCache")
+            .field(&self.0.server.issuer)
+            .finish()
     }
 }
 
@@ -219,10 +233,6 @@ impl Drop for Shared {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn server(&self) -> Option<&AuthorizationServer> {
-        self.resource_server.authorization_servers().get(self.index)
     }
 
     /// Starts the driver if it does not run. `false` outside of a Tokio runtime.
@@ -256,11 +266,19 @@ impl Shared {
         self.driver.load(Ordering::Acquire) == number
     }
 
-    async fn fetch(&self, driver: u64, etag: Option<http::HeaderValue>) {
-        let Some(server) = self.server() else { return };
-        let Ok(url) = &server.jwks_uri else { return };
+    async fn fetch(&self, driver: u64, etag: Option<HeaderValue>, is_retry: bool) {
+        let server = &*self.server;
+        let Ok(source) = &server.keys else { return };
         let began = self.clock.now();
-        let reply = fetch::fetch(&self.client, url, etag, &server.jwks, began.wall).await;
+        let fetch = Fetch {
+            client: &self.client,
+            server,
+            discovered: &self.discovered,
+            etag,
+            is_retry,
+            now: began.wall,
+        };
+        let reply = fetch.run(source).await;
         let (outcome, failure) = match reply {
             Ok(Reply::NotModified { max_age }) => (Outcome::NotModified { max_age }, None),
             Err(Failed {
@@ -307,7 +325,7 @@ impl Shared {
         if self.audit.is_on() {
             self.audit.record(&Event::KeyFetch(KeyFetch {
                 issuer: server.issuer(),
-                url,
+                source: &source.to_string(),
                 failure,
                 left_out,
                 took: now.monotonic.saturating_sub(began.monotonic),
@@ -394,7 +412,10 @@ async fn drive(driver: Driver, kick: Arc<Notify>) {
             plan
         };
         match plan {
-            Plan::Fetch { etag } => shared.fetch(driver.number, etag).await,
+            // In a box, so that whoever has nothing to fetch has no room for it.
+            Plan::Fetch { etag, is_retry } => {
+                Box::pin(shared.fetch(driver.number, etag, is_retry)).await;
+            }
             Plan::Rest => {
                 drop(shared);
                 kick.notified().await;
@@ -442,15 +463,12 @@ mod tests {
             .algorithms([Algorithm::EdDsa]);
         let jwks = json!({ "keys": [SigningKey::generate(Algorithm::EdDsa).jwk()] });
         let keys = KeySet::from_json(jwks.to_string().as_bytes(), &server).unwrap();
-        let resource_server = ResourceServer::builder().trust(server).build().unwrap();
         let cache = KeyCache::new(
-            resource_server,
-            0,
+            Arc::new(server),
             Clock::system(),
             HttpClient::default(),
             Audit::default(),
-        )
-        .unwrap();
+        );
         let now = cache.0.clock.now();
         let mut state = cache.0.lock();
         state.want();

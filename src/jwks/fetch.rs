@@ -1,7 +1,11 @@
-//! One HTTP exchange: ask an authorization server for its keys, bounded in time and size.
+//! One fetch: get an authorization server's keys from where they are, bounded in time and size.
 
 use std::{
-    sync::{Arc, OnceLock},
+    ffi::OsStr,
+    fs::{self, File},
+    io::Read,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -10,11 +14,22 @@ use http::{
     header::{ACCEPT, AGE, CACHE_CONTROL, ETAG, IF_NONE_MATCH, RETRY_AFTER},
 };
 use reqwest::{Client, Response, redirect};
+use serde_json::value::RawValue;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
 use crate::{
-    audit::FetchFailure, authorization_server::is_loopback, jwks_policy::JwksPolicy, time::UnixTime,
+    audit::FetchFailure,
+    authorization_server::AuthorizationServer,
+    key_source::{Discovery, InvalidMetadata, KeySource, is_loopback},
+    time::UnixTime,
 };
+
+/// How often files are looked at.
+pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(10);
+
+/// So many files of a directory are read.
+const MAX_FILES: usize = 100;
 
 /// As many hops within one origin are followed.
 const MAX_REDIRECTS: usize = 3;
@@ -50,14 +65,42 @@ impl From<FetchFailure> for Failed {
 pub(crate) struct HttpClient {
     given: Option<Client>,
     made: Arc<[OnceLock<Client>; 2]>,
+    slots: Arc<Slots>,
+}
+
+/// How many fetches of all authorization servers may be under way at once. Each server has one at
+/// most, and those that wait get their turn in the order they came; those that failed the last time
+/// have slots of their own, so that servers that do not answer keep nobody else from asking.
+#[derive(Debug)]
+struct Slots {
+    sound: Semaphore,
+    failing: Semaphore,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self {
+            sound: Semaphore::new(48),
+            failing: Semaphore::new(16),
+        }
+    }
 }
 
 impl HttpClient {
     pub(crate) fn given(client: Client) -> Self {
         Self {
             given: Some(client),
-            made: Arc::default(),
+            ..Self::default()
         }
+    }
+
+    async fn slot(&self, is_retry: bool) -> Option<SemaphorePermit<'_>> {
+        let slots = if is_retry {
+            &self.slots.failing
+        } else {
+            &self.slots.sound
+        };
+        slots.acquire().await.ok()
     }
 
     /// Proxies of the environment are for other hosts than this one.
@@ -95,24 +138,50 @@ impl HttpClient {
     }
 }
 
-/// Asks for the keys at `url`. One deadline covers everything from name resolution to the last
-/// byte.
-pub(crate) async fn fetch(
-    client: &HttpClient,
-    url: &Url,
-    etag: Option<HeaderValue>,
-    policy: &JwksPolicy,
-    now: UnixTime,
-) -> Result<Reply, Failed> {
-    let client = client.client_for(url).ok_or(FetchFailure::Client)?;
-    let exchange = async {
-        let mut request = client
-            .get(url.clone())
-            .header(ACCEPT, "application/json, application/jwk-set+json");
-        if let Some(etag) = &etag {
-            request = request.header(IF_NONE_MATCH, etag);
-        }
-        let response = request.send().await.map_err(|_| FetchFailure::Connection)?;
+/// What is to be fetched, and what is known of it.
+pub(crate) struct Fetch<'f> {
+    pub(crate) client: &'f HttpClient,
+    pub(crate) server: &'f AuthorizationServer,
+    /// Where the key set was found the last time, of an issuer whose metadata says it.
+    pub(crate) discovered: &'f Mutex<Option<Url>>,
+    pub(crate) etag: Option<HeaderValue>,
+    /// Whether the last fetch failed.
+    pub(crate) is_retry: bool,
+    pub(crate) now: UnixTime,
+}
+
+impl Fetch<'_> {
+    /// Gets the keys. One deadline covers everything from waiting for a turn to the last byte.
+    pub(crate) async fn run(mut self, source: &KeySource) -> Result<Reply, Failed> {
+        let deadline = self.server.jwks.fetch_deadline;
+        let fetch = async {
+            match source {
+                KeySource::Uri(url) => {
+                    let _slot = self.client.slot(self.is_retry).await;
+                    self.key_set(url).await
+                }
+                KeySource::Discovery(discovery) => {
+                    let _slot = self.client.slot(self.is_retry).await;
+                    let url = self.discover(discovery).await?;
+                    self.key_set(&url).await
+                }
+                KeySource::Json(keys) => Ok(Reply::Body {
+                    body: keys.to_vec(),
+                    max_age: None,
+                    etag: None,
+                }),
+                KeySource::File(path) => self.read(path, read_file).await,
+                KeySource::Directory(path) => self.read(path, read_directory).await,
+            }
+        };
+        tokio::time::timeout(deadline, fetch)
+            .await
+            .map_err(|_| FetchFailure::Timeout)?
+    }
+
+    async fn key_set(&self, url: &Url) -> Result<Reply, Failed> {
+        let accept = "application/json, application/jwk-set+json";
+        let response = self.get(url, accept, self.etag.as_ref()).await?;
         let headers = response.headers();
         let max_age = max_age(headers);
         if response.url().origin() != url.origin() {
@@ -122,18 +191,151 @@ pub(crate) async fn fetch(
             StatusCode::OK => Ok(Reply::Body {
                 max_age,
                 etag: headers.get(ETAG).cloned(),
-                body: body(response, policy.max_body).await?,
+                body: body(response, self.server.jwks.max_body).await?,
             }),
-            StatusCode::NOT_MODIFIED if etag.is_some() => Ok(Reply::NotModified { max_age }),
+            StatusCode::NOT_MODIFIED if self.etag.is_some() => Ok(Reply::NotModified { max_age }),
             status => Err(Failed {
                 failure: FetchFailure::Status(status.as_u16()),
-                retry_after: retry_after(headers, now),
+                retry_after: retry_after(headers, self.now),
             }),
         }
-    };
-    tokio::time::timeout(policy.fetch_deadline, exchange)
-        .await
-        .map_err(|_| FetchFailure::Timeout)?
+    }
+
+    /// Where the key set is, by the issuer's metadata. If that cannot be had, where it was.
+    async fn discover(&mut self, discovery: &Discovery) -> Result<Url, Failed> {
+        let known = self.known().clone();
+        let metadata = match self.metadata(discovery).await {
+            Ok(metadata) => metadata,
+            Err(failed) => return known.ok_or(failed),
+        };
+        let plain_http_allowed = self.server.plain_http_allowed;
+        let url =
+            discovery
+                .jwks_uri(&metadata, plain_http_allowed)
+                .map_err(|invalid| match invalid {
+                    InvalidMetadata::NotMetadata => FetchFailure::NotMetadata,
+                    InvalidMetadata::OtherIssuer => FetchFailure::OtherIssuer,
+                    InvalidMetadata::UnacceptableJwksUri => FetchFailure::UnacceptableJwksUri,
+                })?;
+        if known.as_ref() != Some(&url) {
+            // What was seen of another key set says nothing of this one.
+            self.etag = None;
+            *self.known() = Some(url.clone());
+        }
+        Ok(url)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Url>> {
+        let known = self.discovered.lock();
+        known.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first document that is there.
+    async fn metadata(&self, discovery: &Discovery) -> Result<Vec<u8>, Failed> {
+        let mut failed = Failed::from(FetchFailure::NotMetadata);
+        for document in &discovery.documents {
+            let response = self.get(document, "application/json", None).await?;
+            if response.url() != document {
+                return Err(FetchFailure::Redirected.into());
+            }
+            match response.status() {
+                StatusCode::OK => return Ok(body(response, self.server.jwks.max_body).await?),
+                status if status.is_redirection() => return Err(FetchFailure::Redirected.into()),
+                status => {
+                    failed = Failed {
+                        failure: FetchFailure::Status(status.as_u16()),
+                        retry_after: retry_after(response.headers(), self.now),
+                    };
+                    // Of what it is not, another may be there; of what it cannot say now, no other.
+                    if !status.is_client_error() || status == StatusCode::TOO_MANY_REQUESTS {
+                        return Err(failed);
+                    }
+                }
+            }
+        }
+        Err(failed)
+    }
+
+    async fn get(
+        &self,
+        url: &Url,
+        accept: &'static str,
+        etag: Option<&HeaderValue>,
+    ) -> Result<Response, FetchFailure> {
+        let client = self.client.client_for(url).ok_or(FetchFailure::Client)?;
+        let mut request = client.get(url.clone()).header(ACCEPT, accept);
+        if let Some(etag) = etag {
+            request = request.header(IF_NONE_MATCH, etag);
+        }
+        request.send().await.map_err(|_| FetchFailure::Connection)
+    }
+
+    async fn read(
+        &self,
+        path: &Path,
+        read: fn(&Path, usize) -> Result<Vec<u8>, FetchFailure>,
+    ) -> Result<Reply, Failed> {
+        let (path, max) = (PathBuf::from(path), self.server.jwks.max_body);
+        let body = tokio::task::spawn_blocking(move || read(&path, max))
+            .await
+            .map_err(|_| FetchFailure::Unreadable)??;
+        Ok(Reply::Body {
+            body,
+            max_age: Some(WATCH_INTERVAL),
+            etag: None,
+        })
+    }
+}
+
+fn read_file(path: &Path, max: usize) -> Result<Vec<u8>, FetchFailure> {
+    let unreadable = |_| FetchFailure::Unreadable;
+    // Whatever else it may be, a pipe for one, could keep us waiting.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(FetchFailure::Unreadable);
+    }
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(max as u64 + 1)
+        .read_to_end(&mut text)
+        .map_err(unreadable)?;
+    if text.len() > max {
+        return Err(FetchFailure::TooLarge);
+    }
+    Ok(text)
+}
+
+/// The keys of all its files as one set.
+fn read_directory(path: &Path, max: usize) -> Result<Vec<u8>, FetchFailure> {
+    #[derive(serde::Deserialize)]
+    struct Jwks {
+        keys: Option<Vec<Box<RawValue>>>,
+    }
+
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(path).map_err(|_| FetchFailure::Unreadable)? {
+        let entry = entry.map_err(|_| FetchFailure::Unreadable)?;
+        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        let path = entry.path();
+        if !is_hidden && path.extension() == Some(OsStr::new("json")) {
+            paths.push(path);
+        }
+    }
+    if paths.len() > MAX_FILES {
+        return Err(FetchFailure::TooLarge);
+    }
+    paths.sort();
+    let mut keys = Vec::new();
+    let mut left = max;
+    for path in paths {
+        let text = read_file(&path, left)?;
+        left -= text.len();
+        let set: Jwks = serde_json::from_slice(&text).map_err(|_| FetchFailure::NotAKeySet)?;
+        match set.keys {
+            Some(of_file) => keys.extend(of_file),
+            None => keys.push(serde_json::from_slice(&text).map_err(|_| FetchFailure::NotAKeySet)?),
+        }
+    }
+    serde_json::to_vec(&serde_json::json!({ "keys": keys })).map_err(|_| FetchFailure::NotAKeySet)
 }
 
 /// The body, as long as it stays within `max` bytes.

@@ -104,6 +104,8 @@ pub(crate) enum Plan {
     /// Fetch now, and report with [`State::complete`] or [`State::abort`].
     Fetch {
         etag: Option<HeaderValue>,
+        /// The last one failed.
+        is_retry: bool,
     },
     Sleep(Duration),
     /// Nothing, until somebody asks.
@@ -405,6 +407,7 @@ impl State {
                 .snapshot
                 .as_ref()
                 .and_then(|snapshot| snapshot.etag.clone()),
+            is_retry: self.failures > 0,
         }
     }
 

@@ -1,30 +1,40 @@
 //! Judges requests with the keys that are at hand, and says when to wait for others.
 
-use std::{cell::LazyCell, ops::Deref, sync::Arc, time::Duration};
+use std::{
+    cell::LazyCell,
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use http::{HeaderMap, Method, Request};
+use arc_swap::ArcSwap;
+use http::{HeaderMap, HeaderName, Method, Request};
 
+use super::directory::{Directory, Surroundings};
 use crate::{
     access_policy::Rule,
     access_token::AccessToken,
     audit::{Audit, Decision, Event, KeyFacts},
-    authorization_server::AuthorizationServer,
-    jwks::{Answer, AtHand, KeyCache, Obtained, Snapshot, Want},
+    jwks::{Answer, AtHand, Obtained, Snapshot, Want},
     rejection::{Rejection, RejectionKind},
     resource_server::ResourceServer,
     time::{Clock, Moment},
     token_cache::TokenCache,
-    verify::{self, Pending, VerificationKey},
+    trusted::Trusted,
+    verify::{self, Pending, Unrouted, VerificationKey},
 };
 
 #[derive(Debug)]
 pub(crate) struct Authenticator {
-    pub(crate) resource_server: ResourceServer,
-    /// One for each authorization server, in the same order.
-    pub(crate) caches: Vec<KeyCache>,
+    directory: ArcSwap<Directory>,
+    /// Held while the directory is replaced.
+    replacing: Mutex<()>,
     pub(crate) tokens: Option<TokenCache>,
+    /// Where tokens are, if not in `Authorization`.
+    pub(crate) token_header: Option<HeaderName>,
     pub(crate) clock: Clock,
     pub(crate) audit: Audit,
+    surroundings: Surroundings,
 }
 
 /// Whether requests without a token are let through.
@@ -53,7 +63,7 @@ pub(crate) enum Verdict {
 
 /// What let a request in, beside the token itself.
 pub(crate) struct Basis {
-    pub(crate) server: usize,
+    pub(crate) trusted: Arc<Trusted>,
     pub(crate) key: Arc<VerificationKey>,
     pub(crate) generation: u64,
 }
@@ -66,9 +76,18 @@ struct Presented<'r> {
 }
 
 impl<'r> Presented<'r> {
-    fn find(headers: &'r HeaderMap, terms: Terms<'_>) -> Result<Self, RejectionKind> {
+    #[inline]
+    fn find(
+        headers: &'r HeaderMap,
+        token_header: Option<&HeaderName>,
+        terms: Terms<'_>,
+    ) -> Result<Self, RejectionKind> {
+        let credentials = match token_header {
+            None => verify::bearer_token(headers),
+            Some(name) => verify::token_of_header(headers, name),
+        };
         Ok(Self {
-            credentials: verify::bearer_token(headers)?,
+            credentials: credentials?,
             with_basis: terms.with_basis,
         })
     }
@@ -77,7 +96,7 @@ impl<'r> Presented<'r> {
 /// What a request waits for.
 pub(crate) struct Wait {
     arrived: Moment,
-    index: usize,
+    trusted: Arc<Trusted>,
     kid: Option<String>,
     /// What the token was refused for under a key of this generation, which may have been
     /// replaced.
@@ -88,7 +107,7 @@ pub(crate) struct Wait {
 /// How far the judgement came.
 struct Attempt {
     result: Result<AccessToken, Rejection>,
-    index: Option<usize>,
+    trusted: Option<Arc<Trusted>>,
     key: Option<Key>,
     basis: Option<Box<Basis>>,
     remembered: bool,
@@ -106,10 +125,10 @@ enum Step {
 }
 
 impl Attempt {
-    fn refuse(rejection: impl Into<Rejection>, index: Option<usize>) -> Self {
+    fn refuse(rejection: impl Into<Rejection>, trusted: Option<Arc<Trusted>>) -> Self {
         Self {
             result: Err(rejection.into()),
-            index,
+            trusted,
             key: None,
             basis: None,
             remembered: false,
@@ -124,6 +143,39 @@ impl Attempt {
 }
 
 impl Authenticator {
+    pub(crate) fn new(resource_server: ResourceServer, surroundings: Surroundings) -> Self {
+        let tokens = TokenCache::new(resource_server.token_cache());
+        let directory = Directory::new(resource_server, &surroundings, None);
+        Self {
+            token_header: directory.resource_server.token_header().cloned(),
+            directory: ArcSwap::from_pointee(directory),
+            replacing: Mutex::new(()),
+            tokens,
+            clock: surroundings.clock.clone(),
+            audit: surroundings.audit.clone(),
+            surroundings,
+        }
+    }
+
+    /// Who is trusted at the moment.
+    pub(crate) fn directory(&self) -> Arc<Directory> {
+        self.directory.load_full()
+    }
+
+    /// Trusts whom this policy trusts, from the next request on.
+    pub(crate) fn reload(&self, resource_server: ResourceServer) {
+        let _replacing = self
+            .replacing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let before = self.directory.load_full();
+        let after = Directory::new(resource_server, &self.surroundings, Some(&before));
+        let after = Arc::new(after);
+        self.directory.store(Arc::clone(&after));
+        // Only now, so that whoever finds that its policy was replaced finds the one that replaced it.
+        before.retire(&after);
+    }
+
     /// The verdict, if the keys are at hand: without a lock, and without waiting.
     pub(crate) fn judge<B>(&self, request: &Request<B>, terms: Terms<'_>) -> Verdict {
         // Most refusals do not depend on the time, so only who is told of them has to know it.
@@ -144,10 +196,7 @@ impl Authenticator {
             failed_with: wait.failed.as_ref().map(|(generation, _)| *generation),
             arrived: wait.arrived,
         };
-        let obtained = match self.caches.get(wait.index) {
-            Some(cache) => cache.obtain(want, wait.limit).await,
-            None => Obtained::Unavailable(Duration::ZERO),
-        };
+        let obtained = wait.trusted.keys.obtain(want, wait.limit).await;
         (wait, obtained)
     }
 
@@ -158,15 +207,12 @@ impl Authenticator {
         request: &Request<B>,
         terms: Terms<'_>,
     ) -> Verdict {
-        let refuse = |rejection| Attempt::refuse(rejection, Some(wait.index));
+        let refuse = |rejection| Attempt::refuse(rejection, Some(Arc::clone(&wait.trusted)));
         let failed = wait.failed.take().map(|(_, rejection)| rejection);
         let attempt = match obtained {
-            Obtained::Keys(snapshot) => self.begin(request.headers(), terms).map_or_else(
-                refuse,
-                |(presented, mut pending)| {
-                    self.finish(self.clock.now(), presented, &mut pending, &snapshot)
-                },
-            ),
+            Obtained::Keys(snapshot) => self
+                .finish_waiting(&wait.trusted, &snapshot, request.headers(), terms)
+                .unwrap_or_else(refuse),
             Obtained::Unknown => refuse(failed.unwrap_or_else(|| RejectionKind::KeyUnknown.into())),
             // A token that does not fit the key that we hold is refused for that, or else every
             // forgery would be a 503 during an outage.
@@ -177,14 +223,33 @@ impl Authenticator {
         self.conclude(&&wait.arrived, request, terms, attempt, true)
     }
 
-    fn begin<'r>(
-        &'r self,
-        headers: &'r HeaderMap,
+    fn finish_waiting(
+        &self,
+        waited_for: &Arc<Trusted>,
+        snapshot: &Arc<Snapshot>,
+        headers: &HeaderMap,
         terms: Terms<'_>,
-    ) -> Result<(Presented<'r>, Pending<'r>), Rejection> {
-        let presented = Presented::find(headers, terms)?;
-        let pending = verify::begin_with(presented.credentials, &self.resource_server)?;
-        Ok((presented, pending))
+    ) -> Result<Attempt, Rejection> {
+        let presented = Presented::find(headers, self.token_header.as_ref(), terms)?;
+        let token = Unrouted::parse(presented.credentials)?;
+        let trusted = self.route(&token)?;
+        // The policy may have been replaced meanwhile. Keys that were fetched for another are not for
+        // this one; the request then gets the verdict that it would have got when it came.
+        let trusted = if Arc::ptr_eq(&trusted.keys, &waited_for.keys) {
+            &trusted
+        } else {
+            waited_for
+        };
+        let mut pending = token.route(&trusted.server, trusted.leeway)?;
+        Ok(self.finish(self.clock.now(), presented, trusted, &mut pending, snapshot))
+    }
+
+    fn route(&self, token: &Unrouted<'_>) -> Result<Arc<Trusted>, Rejection> {
+        let issuer = token.issuer()?;
+        match self.directory.load().route(&issuer) {
+            Some(trusted) => Ok(Arc::clone(trusted)),
+            None => Err(RejectionKind::IssuerUnknown.into()),
+        }
     }
 
     fn attempt(
@@ -193,30 +258,32 @@ impl Authenticator {
         headers: &HeaderMap,
         terms: Terms<'_>,
     ) -> Step {
-        let refuse = |rejection, index| Step::Done(Attempt::refuse(rejection, index));
-        let presented = match Presented::find(headers, terms) {
+        let refuse = |rejection, trusted| Step::Done(Attempt::refuse(rejection, trusted));
+        let presented = match Presented::find(headers, self.token_header.as_ref(), terms) {
             Ok(presented) => presented,
             Err(kind) => return refuse(kind.into(), None),
         };
         if let Some(attempt) = self.recall(now, presented) {
             return Step::Done(attempt);
         }
-        let mut pending = match verify::begin_with(presented.credentials, &self.resource_server) {
+        let (token, trusted) = match Unrouted::parse(presented.credentials)
+            .and_then(|token| self.route(&token).map(|trusted| (token, trusted)))
+        {
+            Ok(found) => found,
+            Err(rejection) => return refuse(rejection, None),
+        };
+        let mut pending = match token.route(&trusted.server, trusted.leeway) {
             Ok(pending) => pending,
             Err(rejection) => return refuse(rejection, None),
         };
         let now = **now;
-        let (index, _) = pending.authorization_server();
-        let Some(cache) = self.caches.get(index) else {
-            return refuse(Rejection::keys_unavailable(Duration::ZERO), Some(index));
-        };
-        let at_hand = cache.at_hand(now);
+        let at_hand = trusted.keys.at_hand(now);
         if let Some(snapshot) = at_hand.as_ref().and_then(AtHand::snapshot) {
-            let attempt = self.finish(now, presented, &mut pending, snapshot);
+            let attempt = self.finish(now, presented, &trusted, &mut pending, snapshot);
             let misses = pending.unverified_kid().is_some() && attempt.misses_key();
             if !misses {
                 let generation = snapshot.generation;
-                return self.reconsider(now, presented, cache, generation, pending, attempt);
+                return self.reconsider(now, presented, &trusted, generation, pending, attempt);
             }
         }
         let kid = pending.unverified_kid();
@@ -225,18 +292,19 @@ impl Authenticator {
             failed_with: None,
             arrived: now,
         };
-        match cache.ask(now, want) {
+        match trusted.keys.ask(now, want) {
             Answer::Use(snapshot) => {
-                Step::Done(self.finish(now, presented, &mut pending, &snapshot))
+                Step::Done(self.finish(now, presented, &trusted, &mut pending, &snapshot))
             }
-            Answer::Unknown => refuse(RejectionKind::KeyUnknown.into(), Some(index)),
+            Answer::Unknown => refuse(RejectionKind::KeyUnknown.into(), Some(Arc::clone(&trusted))),
             Answer::Unavailable(retry_in) => {
-                refuse(Rejection::keys_unavailable(retry_in), Some(index))
+                let rejection = Rejection::keys_unavailable(retry_in);
+                refuse(rejection, Some(Arc::clone(&trusted)))
             }
             Answer::Wait(limit) => Step::Wait(Wait {
                 arrived: now,
-                index,
                 kid: kid.map(str::to_owned),
+                trusted: Arc::clone(&trusted),
                 failed: None,
                 limit,
             }),
@@ -254,24 +322,23 @@ impl Authenticator {
         let found = tokens.find(presented.credentials)?;
         let entry = found.get()?;
         let now = **now;
-        let at_hand = self.caches.get(entry.server())?.at_hand(now);
+        let trusted = entry.trusted();
+        let at_hand = trusted.keys.at_hand(now);
         let snapshot = at_hand.as_ref().and_then(AtHand::snapshot)?;
-        let leeway = self.resource_server.leeway();
-        let Some(result) = entry.verdict(now.wall, leeway, snapshot.generation, &snapshot.keys)
-        else {
+        let Some(result) = entry.verdict(now.wall, snapshot.generation, &snapshot.keys) else {
             tokens.remove(presented.credentials);
             return None;
         };
         Some(Attempt {
             result,
-            index: Some(entry.server()),
+            trusted: self.audit.is_on().then(|| Arc::clone(trusted)),
             key: self.audit.is_on().then(|| Key {
                 kid: entry.kid().map(str::to_owned),
                 snapshot: Arc::clone(snapshot),
             }),
             basis: presented.with_basis.then(|| {
                 Box::new(Basis {
-                    server: entry.server(),
+                    trusted: Arc::clone(trusted),
                     key: Arc::clone(entry.key()),
                     generation: snapshot.generation,
                 })
@@ -286,9 +353,9 @@ impl Authenticator {
         &self,
         now: Moment,
         presented: Presented<'_>,
-        cache: &KeyCache,
+        trusted: &Arc<Trusted>,
         generation: u64,
-        mut pending: Pending<'_>,
+        mut pending: Pending<'_, '_>,
         attempt: Attempt,
     ) -> Step {
         let rejection = match &attempt.result {
@@ -303,16 +370,16 @@ impl Authenticator {
             failed_with: Some(generation),
             arrived: now,
         };
-        match cache.ask(now, want) {
+        match trusted.keys.ask(now, want) {
             Answer::Wait(limit) => Step::Wait(Wait {
                 arrived: now,
-                index: pending.authorization_server().0,
+                trusted: Arc::clone(trusted),
                 kid: Some(kid.to_owned()),
                 failed: Some((generation, rejection)),
                 limit,
             }),
             Answer::Use(snapshot) => {
-                Step::Done(self.finish(now, presented, &mut pending, &snapshot))
+                Step::Done(self.finish(now, presented, trusted, &mut pending, &snapshot))
             }
             Answer::Unknown | Answer::Unavailable(_) => Step::Done(attempt),
         }
@@ -322,10 +389,10 @@ impl Authenticator {
         &self,
         now: Moment,
         presented: Presented<'_>,
-        pending: &mut Pending<'_>,
+        trusted: &Arc<Trusted>,
+        pending: &mut Pending<'_, '_>,
         snapshot: &Arc<Snapshot>,
     ) -> Attempt {
-        let (index, _) = pending.authorization_server();
         let key = self.audit.is_on().then(|| Key {
             kid: pending
                 .unverified_kid()
@@ -336,14 +403,14 @@ impl Authenticator {
         let result = pending.verify(now.wall, &snapshot.keys, self.audit.is_on());
         if let (Ok(verification), Some(tokens)) = (&result, &self.tokens) {
             let credentials = presented.credentials;
-            tokens.insert(credentials, index, verification, snapshot.generation);
+            tokens.insert(credentials, trusted, verification, snapshot.generation);
         }
         let basis = result.as_ref().ok().filter(|_| presented.with_basis);
         Attempt {
-            index: Some(index),
+            trusted: self.audit.is_on().then(|| Arc::clone(trusted)),
             basis: basis.map(|verification| {
                 Box::new(Basis {
-                    server: index,
+                    trusted: Arc::clone(trusted),
                     key: Arc::clone(&verification.key),
                     generation: snapshot.generation,
                 })
@@ -383,9 +450,6 @@ impl Authenticator {
         };
         if self.audit.is_on() {
             let now = self.clock.now();
-            let server = attempt
-                .index
-                .and_then(|index| self.resource_server.authorization_servers().get(index));
             let (token, rejection) = match &verdict {
                 Verdict::Admit(token, _) => (token.as_ref(), None),
                 Verdict::Reject(rejection) => (denied.as_ref(), Some(rejection)),
@@ -398,7 +462,10 @@ impl Authenticator {
                 route: route_of(request),
                 token,
                 rejection,
-                issuer: server.map(AuthorizationServer::issuer),
+                issuer: attempt
+                    .trusted
+                    .as_ref()
+                    .map(|trusted| trusted.server.issuer()),
                 keys: attempt.key.as_ref().map(|key| KeyFacts {
                     kid: key.kid.as_deref(),
                     generation: key.snapshot.generation,

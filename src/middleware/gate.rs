@@ -98,6 +98,11 @@ impl<R> Gate<R> {
         if let Some(authorization) = request.headers_mut().get_mut(AUTHORIZATION) {
             authorization.set_sensitive(true);
         }
+        if let Some(name) = &authenticator.token_header
+            && let Some(token) = request.headers_mut().get_mut(name)
+        {
+            token.set_sensitive(true);
+        }
         witness
     }
 }

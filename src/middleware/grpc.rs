@@ -140,6 +140,7 @@ pub(crate) fn details(rejection: &Rejection) -> Vec<u8> {
     let needed = match rejection.needed() {
         Some(Needed::Scope(missing)) => Some(("scope", missing.scope.as_str())),
         Some(Needed::Role(role)) => Some(("role", role.as_str())),
+        Some(Needed::Authentication(missing)) => Some(("acr_values", missing.acr_values.as_str())),
         None => None,
     };
     if let Some((key, value)) = needed {

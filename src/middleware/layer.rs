@@ -11,6 +11,7 @@ use tower_layer::Layer;
 
 use super::{
     authenticator::{Authenticator, Mode},
+    directory::Surroundings,
     end_streams::EndStreamsLayer,
     gate::Gate,
     response::JsonRejection,
@@ -18,11 +19,10 @@ use super::{
 };
 use crate::{
     access_policy::AccessPolicy,
-    audit::{Audit, AuditSink, Event, Trusted},
-    jwks::{HttpClient, KeyCache, KeyStatus},
+    audit::{Audit, AuditSink},
+    jwks::{HttpClient, KeyStatus},
     resource_server::ResourceServer,
     time::Clock,
-    token_cache::TokenCache,
 };
 
 /// Lets only requests with a valid access token through, and tells handlers whose it is.
@@ -169,10 +169,10 @@ impl<R> AuthenticateLayer<R> {
     /// for them as long as a request would, and returns how things stand then. Nothing depends on
     /// it: keys that could not be had are tried again in the background.
     pub async fn prefetch(&self) -> Vec<KeyHealth> {
-        let mut fetches: Vec<_> = (self.gate.authenticator)
-            .caches
+        let directory = self.gate.authenticator.directory();
+        let mut fetches: Vec<_> = directory
             .iter()
-            .map(|cache| Box::pin(cache.prefetch()))
+            .map(|trusted| Box::pin(trusted.keys.prefetch()))
             .collect();
         poll_fn(|cx| {
             fetches.retain_mut(|fetch| fetch.as_mut().poll(cx).is_pending());
@@ -203,20 +203,41 @@ impl<R> AuthenticateLayer<R> {
     /// service that gets no requests before it is ready becomes ready.
     #[must_use]
     pub fn health(&self) -> Vec<KeyHealth> {
-        let servers = self
-            .gate
-            .authenticator
-            .resource_server
-            .authorization_servers();
-        let caches = self.gate.authenticator.caches.iter();
-        servers
+        let directory = self.gate.authenticator.directory();
+        directory
             .iter()
-            .zip(caches)
-            .map(|(server, cache)| KeyHealth {
-                issuer: server.issuer().to_owned(),
-                status: cache.status(),
+            .map(|trusted| KeyHealth {
+                issuer: trusted.server.issuer().to_owned(),
+                status: trusted.keys.status(),
             })
             .collect()
+    }
+
+    /// Trusts whom this policy trusts from now on, without a restart: every request that comes after
+    /// this has returned is judged by it, in all clones of the layer and all services that were made
+    /// with it.
+    ///
+    /// Authorization servers that are in both policies keep their keys, unless what their keys depend
+    /// on is not the same: where they come from, the algorithms, the [`JwksPolicy`](crate::JwksPolicy).
+    /// Remembered tokens of those whose policy did not change at all stay remembered. Requests that
+    /// wait for keys go on waiting. What [`end_streams`](Self::end_streams) watches ends with its
+    /// authorization server. The [token cache](crate::TokenCachePolicy) keeps its size,
+    /// and tokens come in the header that they came in.
+    ///
+    /// ```
+    /// use portcullis::{AuthenticateLayer, AuthorizationServer, ConfigError, ResourceServer};
+    ///
+    /// fn also_trust(layer: &AuthenticateLayer, tenant: &str) -> Result<(), ConfigError> {
+    ///     let policy = ResourceServer::builder()
+    ///         .trust(AuthorizationServer::okta_custom("company.okta.com", "default").audience("api"))
+    ///         .trust(AuthorizationServer::auth0(tenant).audience("api"))
+    ///         .build()?;
+    ///     layer.reload(policy);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn reload(&self, resource_server: ResourceServer) {
+        self.gate.authenticator.reload(resource_server);
     }
 }
 
@@ -284,35 +305,12 @@ impl AuthenticateLayerBuilder {
 
     /// The layer.
     pub fn build(self) -> AuthenticateLayer {
-        let servers = self.resource_server.authorization_servers();
-        if self.audit.is_on() {
-            for server in servers {
-                if let Ok(jwks_uri) = &server.jwks_uri {
-                    self.audit.record(&Event::Trusted(Trusted {
-                        issuer: server.issuer(),
-                        jwks_uri,
-                    }));
-                }
-            }
-        }
-        let caches = (0..servers.len())
-            .filter_map(|index| {
-                KeyCache::new(
-                    self.resource_server.clone(),
-                    index,
-                    self.clock.clone(),
-                    self.client.clone(),
-                    self.audit.clone(),
-                )
-            })
-            .collect();
-        let authenticator = Arc::new(Authenticator {
-            tokens: TokenCache::new(self.resource_server.token_cache()),
-            resource_server: self.resource_server,
-            caches,
+        let surroundings = Surroundings {
             clock: self.clock,
+            client: self.client,
             audit: self.audit,
-        });
+        };
+        let authenticator = Arc::new(Authenticator::new(self.resource_server, surroundings));
         let gate = Gate {
             authenticator,
             mode: Mode::Required,

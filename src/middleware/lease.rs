@@ -46,9 +46,9 @@ impl Lease {
         grace: Duration,
         witness: Option<Arc<Witness>>,
     ) -> Self {
-        let leeway = authenticator.resource_server.leeway();
+        let leeway = basis.trusted.leeway;
         Self {
-            until: (token.expires_at())
+            until: (token.times().over_at())
                 .saturating_add(leeway)
                 .saturating_add(grace),
             generation: AtomicU64::new(basis.generation),
@@ -66,7 +66,11 @@ impl Lease {
         if now.wall >= self.until {
             return Some(RejectionKind::TokenExpired);
         }
-        let published = self.cache()?.published(now);
+        let keys = self.keys();
+        if keys.is_retired() {
+            return Some(RejectionKind::IssuerUnknown);
+        }
+        let published = keys.published(now);
         let Some(snapshot) = published.as_ref().and_then(AtHand::snapshot) else {
             return Some(RejectionKind::KeyUnknown);
         };
@@ -83,11 +87,8 @@ impl Lease {
     /// Waits until it is over, and says why. Asleep but for fetches of keys, and a look at the clocks
     /// each minute.
     pub(crate) async fn run_out(self: Arc<Self>) -> RejectionKind {
-        let Some(cache) = self.cache() else {
-            return RejectionKind::KeyUnknown;
-        };
         // Made before the look at the keys, so that no change is missed between the two.
-        let mut fetches = cache.fetches();
+        let mut fetches = self.keys().fetches();
         loop {
             if let Some(kind) = self.over() {
                 return kind;
@@ -131,7 +132,7 @@ impl Lease {
         rejection
     }
 
-    fn cache(&self) -> Option<&KeyCache> {
-        self.authenticator.caches.get(self.basis.server)
+    fn keys(&self) -> &KeyCache {
+        &self.basis.trusted.keys
     }
 }

@@ -3,6 +3,7 @@
 //! [`AuthenticateLayer`] finds out who calls; [`RequireLayer`], further in, what they may do.
 
 mod authenticator;
+mod directory;
 mod end_streams;
 mod future;
 mod gate;

@@ -1,9 +1,10 @@
 //! Okta's two kinds of authorization server.
 
-use url::{Host, Url};
+use url::Host;
 
+use super::{Problem, preset};
 use crate::{
-    authorization_server::{AuthorizationServer, WithoutAudience, is_loopback},
+    authorization_server::{AuthorizationServer, WithoutAudience},
     error::{ConfigError, without_userinfo},
 };
 
@@ -57,13 +58,6 @@ impl AuthorizationServer {
     }
 }
 
-fn preset(issuer: Result<String, ConfigError>, keys: &str) -> WithoutAudience {
-    match issuer {
-        Err(mistake) => WithoutAudience::new("", Err(mistake)),
-        Ok(issuer) => AuthorizationServer::with_issuer(issuer.clone(), &format!("{issuer}{keys}")),
-    }
-}
-
 /// An id goes into the issuer as it is, so it must not be able to change the URL's shape.
 pub(crate) fn is_id(id: &str) -> bool {
     !id.is_empty()
@@ -75,50 +69,15 @@ pub(crate) fn is_id(id: &str) -> bool {
 /// The origin that an Okta domain stands for, without a trailing slash.
 pub(crate) fn origin(domain: &str) -> Result<String, ConfigError> {
     let found = || without_userinfo(domain);
-    let invalid = |problem| {
-        Err(ConfigError::InvalidDomain {
+    let url = super::parse_origin(domain).map_err(|problem| match problem {
+        Problem::Placeholder => ConfigError::PlaceholderDomain { found: found() },
+        Problem::Other(problem) => ConfigError::InvalidDomain {
             found: found(),
             problem,
-        })
-    };
-    if is_placeholder(domain) {
-        return Err(ConfigError::PlaceholderDomain { found: found() });
-    }
-    if domain.is_empty() {
-        return invalid("is empty");
-    }
-    if domain.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return invalid("has white space in it");
-    }
-    let text = if domain.contains("://") {
-        domain.to_owned()
-    } else {
-        format!("https://{domain}")
-    };
-    let Ok(url) = Url::parse(&text) else {
-        return invalid("is not a domain");
-    };
-    match url.scheme() {
-        "https" => {}
-        "http" if is_loopback(&url) => {}
-        "http" => return invalid("is plain http"),
-        _ => return invalid("is not an https origin"),
-    }
-    let host = match url.host() {
-        Some(Host::Domain(host)) => host,
-        Some(_) => "",
-        None => return invalid("has no host"),
-    };
-    if !url.username().is_empty() || url.password().is_some() {
-        return invalid("has a user name or password");
-    }
-    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        return invalid("is more than an origin");
-    }
-    if host.ends_with('.') {
-        return invalid("ends in a dot");
-    }
-    if let Some((org, rest)) = host.split_once('.')
+        },
+    })?;
+    if let Some(Host::Domain(host)) = url.host()
+        && let Some((org, rest)) = host.split_once('.')
         && OKTA_DOMAINS.contains(&rest)
         && let Some(org) = org.strip_suffix("-admin")
     {
@@ -140,24 +99,6 @@ const OKTA_DOMAINS: [&str; 7] = [
     "okta-miltest.com",
     "trex-govcloud.com",
 ];
-
-/// What stands for the domain in guides.
-const PLACEHOLDERS: [&str; 7] = [
-    "youroktadomain",
-    "your-okta-domain",
-    "your_okta_domain",
-    "yourdomain",
-    "your-domain",
-    "yourorg",
-    "your-org",
-];
-
-fn is_placeholder(domain: &str) -> bool {
-    domain.contains(['{', '}', '<', '>', '$', '%'])
-        || domain
-            .split(['.', '/', ':'])
-            .any(|label| PLACEHOLDERS.contains(&&*label.to_ascii_lowercase()))
-}
 
 #[cfg(test)]
 mod tests {
@@ -261,13 +202,13 @@ mod tests {
         let custom = AuthorizationServer::okta_custom("company.okta.com", "aus1").audience("a");
         assert_eq!(custom.issuer(), "https://company.okta.com/oauth2/aus1");
         assert_eq!(
-            custom.jwks_uri.unwrap().as_str(),
+            custom.keys.unwrap().to_string(),
             "https://company.okta.com/oauth2/aus1/v1/keys"
         );
         let org = AuthorizationServer::okta_org("company.okta.com").audience("0oa1");
         assert_eq!(org.issuer(), "https://company.okta.com");
         assert_eq!(
-            org.jwks_uri.unwrap().as_str(),
+            org.keys.unwrap().to_string(),
             "https://company.okta.com/oauth2/v1/keys"
         );
     }

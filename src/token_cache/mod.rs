@@ -9,7 +9,8 @@
 //! - Of the verdict, everything that does not change with time stands: the token passed. Its times
 //!   are judged on each use; one that has expired is refused from here, and never let through.
 //! - It remembers which key verified it. Once the keys have changed, it is used only if that very
-//!   key would be chosen for it again; else the token is verified as if it had never been here.
+//!   key would be chosen for it again; else the token is verified as if it had never been here. So it
+//!   is if its authorization server's policy was replaced.
 
 use std::{
     fmt,
@@ -18,7 +19,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use zeroize::Zeroize;
@@ -34,6 +34,7 @@ use crate::{
     rejection::Rejection,
     time::UnixTime,
     token_cache_policy::TokenCachePolicy,
+    trusted::Trusted,
     verify::{KeySet, Verification, VerificationKey, judge_times},
 };
 
@@ -49,7 +50,8 @@ pub(crate) struct Entry {
     token: AccessToken,
     key: Arc<VerificationKey>,
     names_key: bool,
-    server: u32,
+    /// Under whose policy.
+    trusted: Arc<Trusted>,
     /// Of the keys among which its own was found last.
     generation: AtomicU64,
 }
@@ -77,16 +79,12 @@ impl TokenCache {
     pub(crate) fn insert(
         &self,
         sent: &[u8],
-        server: usize,
+        trusted: &Arc<Trusted>,
         verification: &Verification,
         generation: u64,
     ) {
-        let (Some(hash), Some(entry)) = (
-            self.hash(sent),
-            Entry::new(sent, server, verification, generation),
-        ) else {
-            return;
-        };
+        let Some(hash) = self.hash(sent) else { return };
+        let entry = Entry::new(sent, trusted, verification, generation);
         let bytes = entry.bytes();
         let is_it = |entry: &Entry| *entry.sent == *sent;
         self.table.insert(hash, Arc::new(entry), bytes, is_it);
@@ -123,23 +121,23 @@ impl fmt::Debug for TokenCache {
 impl Entry {
     fn new(
         sent: &[u8],
-        server: usize,
+        trusted: &Arc<Trusted>,
         verification: &Verification,
         generation: u64,
-    ) -> Option<Self> {
-        Some(Self {
+    ) -> Self {
+        Self {
             sent: sent.into(),
             token: verification.token.clone(),
             key: Arc::clone(&verification.key),
             names_key: verification.names_key,
-            server: server.try_into().ok()?,
+            trusted: Arc::clone(trusted),
             generation: AtomicU64::new(generation),
-        })
+        }
     }
 
-    /// Whose authorization server's place in the list.
-    pub(crate) const fn server(&self) -> usize {
-        self.server as usize
+    /// Under whose policy it was verified.
+    pub(crate) const fn trusted(&self) -> &Arc<Trusted> {
+        &self.trusted
     }
 
     pub(crate) const fn key(&self) -> &Arc<VerificationKey> {
@@ -151,25 +149,29 @@ impl Entry {
         self.key.kid().filter(|_| self.names_key)
     }
 
-    /// What verifying it now, with the keys of this generation, would come to; `None` if another key, or none, would
-    /// be chosen for it.
+    /// What verifying it now, with the keys of this generation, would come to; `None` if another key, or
+    /// none, would be chosen for it, or its policy is not the one for it any more.
     pub(crate) fn verdict(
         &self,
         now: UnixTime,
-        leeway: Duration,
         generation: u64,
         keys: &KeySet,
     ) -> Option<Result<AccessToken, Rejection>> {
+        if !self.trusted.is_current() {
+            return None;
+        }
         if self.generation.load(Ordering::Relaxed) != generation {
             if !keys.still_selects(&self.key, self.names_key) {
                 return None;
             }
             self.generation.store(generation, Ordering::Relaxed);
         }
-        Some(match judge_times(now, leeway, self.token.times()) {
-            Ok(()) => Ok(self.token.clone()),
-            Err(kind) => Err(Rejection::from(kind).with_subject(self.token.subject())),
-        })
+        Some(
+            match judge_times(now, self.trusted.leeway, self.token.times()) {
+                Ok(()) => Ok(self.token.clone()),
+                Err(kind) => Err(Rejection::from(kind).with_subject(self.token.subject())),
+            },
+        )
     }
 
     /// What it takes of the heap, as far as it is asked for here. The key is shared by all tokens
@@ -278,6 +280,8 @@ mod tests {
                 let policy = TokenCachePolicy::default().max_entries(max_entries);
                 let cache = TokenCache::new(&policy).unwrap();
                 let server = &scene.resource_server.authorization_servers()[0];
+                let leeway = scene.resource_server.leeway();
+                let trusted = Trusted::without_keys(server.clone(), leeway);
                 let (mut keys, mut generation, mut now) = (KeySet::default(), 0, NOW);
                 let mut seen = HashSet::new();
                 for step in steps {
@@ -295,11 +299,10 @@ mod tests {
                             let index = index.index(scene.tokens.len());
                             let sent = scene.tokens[index].as_bytes();
                             let now = UnixTime::from_secs(now);
-                            let leeway = scene.resource_server.leeway();
                             let mut pending = begin_with(sent, &scene.resource_server).unwrap();
                             let anew = pending.verify(now, &keys, true);
                             let remembered = cache.find(sent).and_then(|found| {
-                                found.get()?.verdict(now, leeway, generation, &keys)
+                                found.get()?.verdict(now, generation, &keys)
                             });
                             prop_assert!(remembered.is_none() || seen.contains(&index));
                             match (&remembered, &anew) {
@@ -317,7 +320,7 @@ mod tests {
                                     false, "remembered: {}, anew: {}", ours.is_ok(), theirs.is_ok()
                                 ),
                                 (None, Ok(verification)) => {
-                                    cache.insert(sent, 0, verification, generation);
+                                    cache.insert(sent, &trusted, verification, generation);
                                     prop_assert!(cache.find(sent).is_some());
                                     seen.insert(index);
                                 }

@@ -1,6 +1,6 @@
 //! The token out of the headers (RFC 6750 §2.1): one header, one scheme, one token.
 
-use http::{HeaderMap, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
 
 use crate::rejection::RejectionKind;
 
@@ -36,6 +36,19 @@ pub(crate) fn bearer_token(headers: &HeaderMap) -> Result<&[u8], RejectionKind> 
     }
     let spaces = rest.iter().take_while(|b| **b == b' ').count();
     Ok(&rest[spaces..])
+}
+
+/// The token that a header of its own has, as it is.
+pub(crate) fn token_of_header<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<&'h [u8], RejectionKind> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Err(RejectionKind::TokenMissing),
+        (Some(value), None) => Ok(value.as_bytes()),
+        (Some(_), Some(_)) => Err(RejectionKind::RequestMalformed),
+    }
 }
 
 /// `token68 = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="` (RFC 9110 §11.2).

@@ -1,20 +1,24 @@
 //! The claims of a token: well formed, for us, and in time.
 
-use std::{mem, time::Duration};
+use std::{borrow::Cow, mem, sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 
-use super::json::{Malformed, Members, Object, RawString};
+use super::json::{Malformed, Members, Name, Object, RawString, Value};
 use crate::{
-    access_token::{Span, Times, Verified},
+    access_token::{Granted, Span, Times, Verified},
     authorization_server::{Audience, AuthorizationServer},
+    claim::{ClaimRule, ClaimValue, Demand, ListClaim, ListShape},
+    issuer_template::{TENANT_CLAIM, Tenants},
     rejection::RejectionKind,
+    scope::ScopeHierarchy,
     time::UnixTime,
 };
 
 /// Whether the claims are those of something that is not an access token, by what only such things
 /// carry: logout tokens and security events `events`; ID tokens `nonce` and hashes of what they
-/// were issued with (OpenID Connect Core §2, §3.3.2.11); Okta's ID tokens a `jti` of this form.
+/// were issued with (OpenID Connect Core §2, §3.3.2.11); Okta's ID tokens a `jti` of this form. Or by
+/// what some authorization servers' ID tokens lack: the client.
 pub(crate) fn is_other_kind(claims: Object<'_>, server: &AuthorizationServer) -> bool {
     let is_id_token = || {
         ["nonce", "at_hash", "c_hash"]
@@ -22,7 +26,10 @@ pub(crate) fn is_other_kind(claims: Object<'_>, server: &AuthorizationServer) ->
             .any(|name| claims.has(name))
             || matches!(claims.string("jti"), Ok(Some(jti)) if jti.starts_with("ID."))
     };
-    claims.has("events") || (!server.id_tokens_accepted && is_id_token())
+    let has_client = || server.client_claims.iter().any(|name| claims.has(name));
+    claims.has("events")
+        || (!server.id_tokens_accepted
+            && (is_id_token() || (server.client_required && !has_client())))
 }
 
 /// Whether the token is for us and in time, if it is what it says. Looked at before the signature,
@@ -40,7 +47,10 @@ pub(crate) fn judge(
     }
     judge_audience(server, claims)?;
     judge_client(server, claims)?;
-    let times = read_times(claims).map_err(malformed)?;
+    for rule in &server.claim_rules {
+        judge_rule(rule, claims)?;
+    }
+    let times = read_times(server, claims).map_err(malformed)?;
     judge_times(now, leeway, &times)?;
     Ok(times)
 }
@@ -52,13 +62,14 @@ fn judge_audience(server: &AuthorizationServer, claims: Object<'_>) -> Result<()
         Audience::AnyOf(accepted) => accepted.iter().any(|accepted| accepted == audience),
     };
     let mut is_accepted = matches!(server.audience, Audience::Any);
-    let audiences = claims.string_or_strings("aud").map_err(malformed)?;
+    let name = &server.audience_claim;
+    let audiences = claims.string_or_strings(name).map_err(malformed)?;
     for audience in audiences.unescaped() {
         is_accepted |= accepts(&audience.map_err(malformed)?);
     }
     if is_accepted {
         Ok(())
-    } else if claims.has("aud") {
+    } else if claims.has(name) {
         Err(RejectionKind::AudienceMismatch)
     } else {
         Err(RejectionKind::ClaimInvalid)
@@ -70,7 +81,7 @@ fn malformed(_: Malformed) -> RejectionKind {
 }
 
 fn judge_client(server: &AuthorizationServer, claims: Object<'_>) -> Result<(), RejectionKind> {
-    let client_id = client_id(claims).map_err(malformed)?;
+    let client_id = client_id(server, claims).map_err(malformed)?;
     let Some(allowed) = &server.allowed_clients else {
         return Ok(());
     };
@@ -85,26 +96,105 @@ fn judge_client(server: &AuthorizationServer, claims: Object<'_>) -> Result<(), 
     }
 }
 
-/// `client_id` (RFC 9068 §2.2), or Okta's `cid`; not one of each.
-fn client_id(claims: Object<'_>) -> Result<Option<RawString>, Malformed> {
-    let (client_id, cid) = (claims.raw_string("client_id")?, claims.raw_string("cid")?);
-    if let (Some(client_id), Some(cid)) = (client_id, cid)
-        && client_id.unescape(claims.text())? != cid.unescape(claims.text())?
-    {
-        return Err(Malformed);
+/// By whichever claim it is written in; if by several, they agree.
+fn client_id(
+    server: &AuthorizationServer,
+    claims: Object<'_>,
+) -> Result<Option<RawString>, Malformed> {
+    let mut found: Option<RawString> = None;
+    for name in &server.client_claims {
+        let client_id = claims.raw_string(name)?;
+        if let (Some(found), Some(client_id)) = (found, client_id)
+            && found.unescape(claims.text())? != client_id.unescape(claims.text())?
+        {
+            return Err(Malformed);
+        }
+        found = found.or(client_id);
     }
-    Ok(client_id.or(cid))
+    Ok(found)
 }
 
-fn read_times(claims: Object<'_>) -> Result<Times, Malformed> {
-    Ok(Times {
-        not_before: claims.numeric_date("nbf")?,
-        issued_at: claims.numeric_date("iat")?,
-        expires_at: claims.numeric_date("exp")?.ok_or(Malformed)?,
+fn judge_rule(rule: &ClaimRule, claims: Object<'_>) -> Result<(), RejectionKind> {
+    let is_met = at_path(claims, rule.path.names(), |value| {
+        Ok(match (&rule.demand, value) {
+            (Demand::Present, value) => value.is_some(),
+            (Demand::Absent, value) => value.is_none(),
+            (Demand::OneOf(_), None) => false,
+            (Demand::OneOf(accepted), Some(value)) => match value.elements() {
+                Some(mut elements) => elements.any(|element| is_one_of(element, accepted)),
+                None => is_one_of(value, accepted),
+            },
+        })
+    });
+    if is_met.map_err(malformed)? {
+        Ok(())
+    } else {
+        Err(rule.otherwise)
+    }
+}
+
+fn is_one_of(value: Value<'_>, accepted: &[ClaimValue]) -> bool {
+    let text = value.text();
+    let string = value.string().ok();
+    let string = string.and_then(|string| value.unescaped(string).ok());
+    accepted.iter().any(|accepted| match accepted {
+        ClaimValue::String(accepted) => string.as_deref() == Some(accepted),
+        ClaimValue::Integer(accepted) => text.parse() == Ok(*accepted),
+        ClaimValue::Bool(true) => text == "true",
+        ClaimValue::Bool(false) => text == "false",
     })
 }
 
-/// RFC 7519 §4.1.4 to §4.1.6: not on or after `exp`, not before `nbf`, nor before it was issued.
+/// What `look` makes of the value at a path; of `None`, if there is no such value. What stands on the
+/// way to it is an object.
+fn at_path<T>(
+    claims: Object<'_>,
+    path: &[String],
+    look: impl FnOnce(Option<Value<'_>>) -> Result<T, Malformed>,
+) -> Result<T, Malformed> {
+    let Some((first, rest)) = path.split_first() else {
+        return look(None);
+    };
+    let mut value = claims.value(first);
+    for name in rest {
+        let Some(object) = value else { break };
+        value = object.member(name)?;
+    }
+    look(value)
+}
+
+/// The tenant of a token, if it is one of those that are trusted: in its issuer, and the same in its
+/// claim.
+pub(crate) fn tenant_of<'a>(
+    tenants: &Tenants,
+    claims: Object<'a>,
+) -> Result<Cow<'a, str>, RejectionKind> {
+    let tenant = claims.string(TENANT_CLAIM).map_err(malformed)?;
+    let issuer = claims.string("iss").map_err(malformed)?;
+    match (tenant, issuer) {
+        (Some(tenant), Some(issuer)) if tenants.of_issuer(&issuer) == Some(&*tenant) => Ok(tenant),
+        (None, _) => Err(RejectionKind::ClaimInvalid),
+        _ => Err(RejectionKind::ClaimRejected),
+    }
+}
+
+fn read_times(server: &AuthorizationServer, claims: Object<'_>) -> Result<Times, Malformed> {
+    let issued_at = claims.numeric_date("iat")?;
+    let too_old_at = match (server.max_token_age, issued_at) {
+        (None, _) => None,
+        (Some(age), Some(issued_at)) => Some(issued_at.saturating_add(age)),
+        (Some(_), None) => return Err(Malformed),
+    };
+    Ok(Times {
+        not_before: claims.numeric_date("nbf")?,
+        issued_at,
+        expires_at: claims.numeric_date("exp")?.ok_or(Malformed)?,
+        too_old_at,
+    })
+}
+
+/// RFC 7519 §4.1.4 to §4.1.6: not on or after `exp`, not before `nbf`, nor before it was issued. And
+/// not issued too long ago.
 pub(crate) fn judge_times(
     now: UnixTime,
     leeway: Duration,
@@ -122,6 +212,11 @@ pub(crate) fn judge_times(
     {
         return Err(RejectionKind::TokenNotYetValid);
     }
+    if let Some(too_old_at) = times.too_old_at
+        && now >= too_old_at.saturating_add(leeway)
+    {
+        return Err(RejectionKind::TokenTooOld);
+    }
     Ok(())
 }
 
@@ -136,14 +231,21 @@ pub(crate) fn read(
     let claims = Object::new(payload, members);
     let required = |name| claims.raw_string(name)?.ok_or(Malformed);
     let (issuer, subject) = (required("iss")?, required("sub")?);
-    let client_id = client_id(claims)?;
-    let (user_id, token_id) = (claims.raw_string("uid")?, claims.raw_string("jti")?);
-    let scopes = scopes(claims)?;
-    let groups = groups(claims, &server.groups_claim.0)?;
+    let client_id = client_id(server, claims)?;
+    let token_id = claims.raw_string("jti")?;
+    let user_id = match &server.user_id_claim {
+        Some(name) => claims.raw_string(name)?,
+        None => None,
+    };
+    let scopes = scopes(server, claims)?;
+    let groups = Groups::read(server, claims)?;
+    let groups_complete = are_groups_complete(server, claims)?;
 
     let span = Span::new(0, payload.len()).ok_or(Malformed)?;
     let mut text = Text(mem::take(payload));
-    let mut lists = Vec::with_capacity(scopes.len() + groups.len());
+    // What names of groups say that do not stand in the payload as they are, follows it.
+    text.0.push_str(&groups.beside);
+    let mut lists = Vec::with_capacity(scopes.len() + groups.list.len());
     for (scope, is_list) in scopes {
         let scope = text.keep(scope)?;
         if is_list {
@@ -154,9 +256,17 @@ pub(crate) fn read(
             add_once(&mut lists, scope, &text.0);
         }
     }
+    if !server.scope_hierarchy.is_empty() {
+        text.include(&mut lists, &server.scope_hierarchy)?;
+    }
     let groups_from = lists.len();
-    for group in groups {
-        lists.push(text.keep(group)?);
+    let mut claims_of_groups = RawStrings::new();
+    for (group, claim) in groups.list {
+        let group = text.keep(group)?;
+        if is_kept(&server.group_filter, group.of(&text.0)) {
+            lists.push(group);
+            claims_of_groups.push(claim);
+        }
     }
     let mut keep = |string| text.keep(string);
     let (issuer, subject) = (keep(issuer)?, keep(subject)?);
@@ -164,9 +274,14 @@ pub(crate) fn read(
     let user_id = user_id.map(&mut keep).transpose()?;
     let token_id = token_id.map(&mut keep).transpose()?;
     let text = text.0.into_boxed_str();
-    let role = {
-        let groups = lists.iter().skip(groups_from);
-        server.roles.role_of(groups.map(|group| group.of(&text)))
+    let groups = lists.iter().skip(groups_from).map(|group| group.of(&text));
+    let granted = match server.roles.grant_of(groups) {
+        None => None,
+        Some((role, at)) => Some(Granted {
+            role,
+            group: at.try_into().map_err(|_| Malformed)?,
+            claim: *claims_of_groups.get(at).ok_or(Malformed)?,
+        }),
     };
     Ok(Verified {
         text,
@@ -178,12 +293,15 @@ pub(crate) fn read(
         token_id,
         lists: lists.into_boxed_slice(),
         groups_from,
-        role,
+        groups_complete,
+        granted,
+        groups_claims: Arc::clone(&server.groups_claims),
         times,
     })
 }
 
-/// A payload; behind it, what its strings say that are written with escapes.
+/// A payload; behind it, what its strings say that are written with escapes, and what else is not in
+/// it as it is.
 struct Text(String);
 
 impl Text {
@@ -192,20 +310,45 @@ impl Text {
             return Ok(string.span);
         }
         let unescaped = string.unescape(&self.0)?.into_owned();
+        self.add(&unescaped)
+    }
+
+    fn add(&mut self, text: &str) -> Result<Span, Malformed> {
         let start = self.0.len();
-        self.0.push_str(&unescaped);
+        self.0.push_str(text);
         Span::new(start, self.0.len()).ok_or(Malformed)
+    }
+
+    /// Adds the scope tokens that those of the list include, and those that they include.
+    fn include(
+        &mut self,
+        scopes: &mut Vec<Span>,
+        hierarchy: &ScopeHierarchy,
+    ) -> Result<(), Malformed> {
+        let mut at = 0;
+        while let Some(scope) = scopes.get(at) {
+            for included in hierarchy.included_in(scope.of(&self.0)) {
+                if !scopes.iter().any(|seen| seen.of(&self.0) == included) {
+                    scopes.push(self.add(included)?);
+                }
+            }
+            at += 1;
+        }
+        Ok(())
     }
 }
 
 type RawStrings<T> = SmallVec<[T; 16]>;
 
-/// `scope`, a string of tokens between spaces (RFC 9068 §2.2.3), and Okta's `scp`, an array;
-/// authorization servers mix the two, so each may have either shape. With each string: whether it
-/// is a list of tokens.
-fn scopes(claims: Object<'_>) -> Result<RawStrings<(RawString, bool)>, Malformed> {
+/// Each a string of tokens between spaces, as `scope` is (RFC 9068 §2.2.3), or an array of them, as
+/// Okta's `scp` is; authorization servers mix the two. With each string: whether it is a list of
+/// tokens.
+fn scopes(
+    server: &AuthorizationServer,
+    claims: Object<'_>,
+) -> Result<RawStrings<(RawString, bool)>, Malformed> {
     let mut scopes = RawStrings::new();
-    for name in ["scope", "scp"] {
+    for name in &server.scope_claims {
         let strings = claims.string_or_strings(name)?;
         let is_list = strings.is_lone();
         for string in strings {
@@ -231,13 +374,130 @@ fn add_once(list: &mut Vec<Span>, token: Span, text: &str) {
     }
 }
 
-fn groups(claims: Object<'_>, path: &[String]) -> Result<RawStrings<RawString>, Malformed> {
-    match path {
-        [] => Ok(RawStrings::new()),
-        [name] => claims.strings(name)?.collect(),
-        [name, rest @ ..] => match claims.object(name)? {
-            Some(members) => groups(Object::new(claims.text(), &members), rest),
-            None => Ok(RawStrings::new()),
-        },
+/// The groups of a token.
+struct Groups {
+    /// With each: which of the claims it stands in.
+    list: RawStrings<(RawString, u8)>,
+    /// What follows the payload: groups that do not stand in it as they are.
+    beside: String,
+    payload: usize,
+}
+
+impl Groups {
+    fn read(server: &AuthorizationServer, claims: Object<'_>) -> Result<Self, Malformed> {
+        let mut groups = Self {
+            list: RawStrings::new(),
+            beside: String::new(),
+            payload: claims.text().len(),
+        };
+        for (claim, number) in server.groups_claims.iter().zip(0..=u8::MAX) {
+            at_path(claims, claim.path.names(), |value| match value {
+                Some(value) => groups.add_from(value, &claim.shape, number),
+                None => Ok(()),
+            })?;
+        }
+        Ok(groups)
     }
+
+    fn add_from(
+        &mut self,
+        value: Value<'_>,
+        shape: &ListShape,
+        claim: u8,
+    ) -> Result<(), Malformed> {
+        match shape {
+            ListShape::Strings => {
+                for string in value.strings()? {
+                    self.list.push((string?, claim));
+                }
+            }
+            ListShape::String => self.list.push((value.string()?, claim)),
+            ListShape::SpaceSeparated => self.add_split(value, ' ', claim)?,
+            ListShape::CommaSeparated => self.add_split(value, ',', claim)?,
+            ListShape::ObjectKeys => match value.elements() {
+                Some(elements) => {
+                    for element in elements {
+                        self.add_keys(element, claim)?;
+                    }
+                }
+                None => self.add_keys(value, claim)?,
+            },
+            ListShape::Field(name) => {
+                for element in value.elements().ok_or(Malformed)? {
+                    let members = element.members()?;
+                    let object = Object::new(element.whole_text(), &members);
+                    let name = object.raw_string(name)?.ok_or(Malformed)?;
+                    self.list.push((name, claim));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add_keys(&mut self, value: Value<'_>, claim: u8) -> Result<(), Malformed> {
+        let members = value.members()?;
+        for name in Object::new(value.whole_text(), &members).names() {
+            let name = match name {
+                Name::InText(span) => RawString::plain(span),
+                Name::Unescaped(name) => self.keep_beside(name)?,
+            };
+            self.list.push((name, claim));
+        }
+        Ok(())
+    }
+
+    fn add_split(&mut self, value: Value<'_>, at: char, claim: u8) -> Result<(), Malformed> {
+        for name in value.unescaped(value.string()?)?.split(at) {
+            let name = name.trim();
+            if !name.is_empty() {
+                let name = self.keep_beside(name)?;
+                self.list.push((name, claim));
+            }
+        }
+        Ok(())
+    }
+
+    fn keep_beside(&mut self, name: &str) -> Result<RawString, Malformed> {
+        let start = self.payload + self.beside.len();
+        self.beside.push_str(name);
+        let span = Span::new(start, start + name.len()).ok_or(Malformed)?;
+        Ok(RawString::plain(span))
+    }
+}
+
+/// Whether groups stand where they are read from, and not elsewhere: as a distributed claim (OpenID
+/// Connect Core §5.6.2), or as Entra says it of too many (`hasgroups`).
+fn are_groups_complete(
+    server: &AuthorizationServer,
+    claims: Object<'_>,
+) -> Result<bool, Malformed> {
+    let has_elsewhere = claims
+        .value("hasgroups")
+        .is_some_and(|v| v.text() != "false");
+    if has_elsewhere {
+        return Ok(false);
+    }
+    let Some(members) = claims.object("_claim_names")? else {
+        return Ok(true);
+    };
+    let elsewhere = Object::new(claims.text(), &members);
+    let is_elsewhere = |claim: &ListClaim| {
+        claim
+            .path
+            .names()
+            .first()
+            .is_some_and(|name| elsewhere.has(name))
+    };
+    Ok(!server.groups_claims.iter().any(is_elsewhere))
+}
+
+/// Whether a group fits one of the patterns, if there are any.
+fn is_kept(patterns: &[String], group: &str) -> bool {
+    patterns.is_empty()
+        || patterns
+            .iter()
+            .any(|pattern| match pattern.strip_suffix('*') {
+                Some(start) => group.starts_with(start),
+                None => group == pattern,
+            })
 }

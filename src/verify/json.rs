@@ -254,12 +254,6 @@ impl<'a> Object<'a> {
             .transpose()
     }
 
-    /// An array of strings.
-    #[inline]
-    pub(crate) fn strings(self, name: &str) -> Result<Strings<'a>, Malformed> {
-        Strings::of(self.scanner(), self.get(name), false)
-    }
-
     /// A string, or an array of strings: the shape of `aud`, and of scopes.
     #[inline]
     pub(crate) fn string_or_strings(self, name: &str) -> Result<Strings<'a>, Malformed> {
@@ -268,16 +262,112 @@ impl<'a> Object<'a> {
 
     /// The members of a member that is an object; their spans are those of the same text.
     pub(crate) fn object(self, name: &str) -> Result<Option<Members>, Malformed> {
-        let Some(value) = self.get(name) else {
-            return Ok(None);
-        };
+        self.value(name).map(Value::members).transpose()
+    }
+
+    /// A value of any type.
+    pub(crate) fn value(self, name: &str) -> Option<Value<'a>> {
+        let span = self.get(name)?;
+        Some(Value {
+            scanner: self.scanner(),
+            span,
+        })
+    }
+
+    /// The names of the members; those that are written with escapes, as what they say.
+    pub(crate) fn names(self) -> impl Iterator<Item = Name<'a>> {
+        let members = self.members;
+        members.list.iter().map(|member| {
+            if member.is_escaped {
+                Name::Unescaped(member.name.of(&members.unescaped))
+            } else {
+                Name::InText(member.name)
+            }
+        })
+    }
+}
+
+/// The name of a member.
+pub(crate) enum Name<'a> {
+    /// As it stands in the text.
+    InText(Span),
+    /// What it says, for it stands there with escapes.
+    Unescaped(&'a str),
+}
+
+/// A value where it stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Value<'a> {
+    scanner: Scanner<'a>,
+    span: Span,
+}
+
+impl<'a> Value<'a> {
+    pub(crate) fn text(self) -> &'a str {
+        self.span.of(self.scanner.text)
+    }
+
+    /// The strings of the array that it is.
+    pub(crate) fn strings(self) -> Result<Strings<'a>, Malformed> {
+        Strings::of(self.scanner, Some(self.span), false)
+    }
+
+    /// The string that it is.
+    pub(crate) fn string(self) -> Result<RawString, Malformed> {
+        self.scanner.string(self.span.start()).ok_or(Malformed)
+    }
+
+    /// What a string of the same text says.
+    pub(crate) fn unescaped(self, string: RawString) -> Result<Cow<'a, str>, Malformed> {
+        string.unescape(self.scanner.text)
+    }
+
+    /// The text that it stands in, and that spans are of.
+    pub(crate) const fn whole_text(self) -> &'a str {
+        self.scanner.text
+    }
+
+    /// A member of the object that it is.
+    pub(crate) fn member(self, name: &str) -> Result<Option<Self>, Malformed> {
+        let members = self.members()?;
+        Ok(Object::new(self.scanner.text, &members)
+            .get(name)
+            .map(|span| Self { span, ..self }))
+    }
+
+    /// The members of the object that it is.
+    pub(crate) fn members(self) -> Result<Members, Malformed> {
         let mut members = Members::default();
-        let end = members.scan(self.scanner(), value.start(), MAX_DEPTH);
-        end.map(|_| Some(members)).ok_or(Malformed)
+        let end = members.scan(self.scanner, self.span.start(), MAX_DEPTH);
+        end.map(|_| members).ok_or(Malformed)
+    }
+
+    /// The elements of the array that it is; `None` if it is none.
+    pub(crate) fn elements(self) -> Option<impl Iterator<Item = Self>> {
+        let scanner = self.scanner;
+        let mut at = scanner.after_space(scanner.after(b'[', self.span.start())?);
+        Some(std::iter::from_fn(move || {
+            let end = scanner.after_value(at, MAX_DEPTH)?;
+            let span = Span::truncated(at, end);
+            at = scanner.after_space(end);
+            // Behind the last one stands a bracket, with which no value begins.
+            at = scanner
+                .after(b',', at)
+                .map_or(at, |at| scanner.after_space(at));
+            Some(Self { scanner, span })
+        }))
     }
 }
 
 impl RawString {
+    /// A string without escapes.
+    pub(crate) const fn plain(span: Span) -> Self {
+        Self {
+            span,
+            is_escaped: false,
+        }
+    }
+
     /// What the string says.
     #[inline]
     pub(crate) fn unescape(self, text: &str) -> Result<Cow<'_, str>, Malformed> {
@@ -650,7 +740,10 @@ mod tests {
             assert_eq!(object.string("").unwrap().unwrap(), "");
             assert_eq!(object.string("absent"), Ok(None));
             assert_eq!(object.numeric_date("n"), Ok(Some(UnixTime::default())));
-            let strings = |name| texts(object.strings(name)?);
+            let strings = |name| match object.value(name) {
+                Some(value) => texts(value.strings()?),
+                None => Ok(Vec::new()),
+            };
             let either = |name| texts(object.string_or_strings(name)?);
             assert_eq!(strings("l").unwrap(), ["x", "y"]);
             assert_eq!(either("l").unwrap(), ["x", "y"]);
@@ -881,7 +974,7 @@ mod tests {
                         let ours = object.string(&name).ok().flatten().map(Cow::into_owned);
                         prop_assert_eq!(ours, string);
                         let strings = serde_json::from_str::<Vec<String>>(value.get()).ok();
-                        let ours = object.strings(&name).and_then(texts).ok();
+                        let ours = object.value(&name).unwrap().strings().and_then(texts).ok();
                         prop_assert_eq!(ours, strings);
                         let date = serde_json::from_str::<f64>(value.get())
                             .ok()

@@ -30,6 +30,8 @@ pub struct KeySet {
 /// One key, for one algorithm.
 pub(crate) struct VerificationKey {
     kid: Option<String>,
+    /// Whose tokens it may sign, where the set says so.
+    issuer: Option<String>,
     algorithm: Algorithm,
     /// The key's numbers, to tell whether it is the same key.
     material: Vec<u8>,
@@ -214,8 +216,14 @@ impl VerificationKey {
         self.verifier.verify(message, signature)
     }
 
-    fn identity(&self) -> (Option<&str>, &'static str, &[u8]) {
-        (self.kid.as_deref(), self.algorithm.as_str(), &self.material)
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
+    }
+
+    /// Ordered by the id first.
+    fn identity(&self) -> (Option<&str>, &'static str, &[u8], Option<&str>) {
+        let (kid, issuer) = (self.kid.as_deref(), self.issuer.as_deref());
+        (kid, self.algorithm.as_str(), &self.material, issuer)
     }
 }
 
@@ -224,6 +232,8 @@ impl VerificationKey {
 struct Jwk {
     kty: String,
     kid: Option<String>,
+    /// Of Microsoft's keys.
+    issuer: Option<String>,
     alg: Option<String>,
     #[serde(rename = "use")]
     usage: Option<String>,
@@ -331,6 +341,7 @@ fn usable_keys(jwk: &RawValue, algorithms: &[Algorithm]) -> Vec<VerificationKey>
         .filter_map(|&algorithm| {
             Some(VerificationKey {
                 kid: jwk.kid.clone(),
+                issuer: jwk.issuer.clone(),
                 algorithm,
                 material: [n, &[0], e, &x, &y].concat(),
                 verifier: Verifier::new(algorithm, key)?,

@@ -26,7 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 
@@ -46,7 +46,7 @@ mod key_set;
 mod parse;
 mod signature;
 
-pub(crate) use bearer::bearer_token;
+pub(crate) use bearer::{bearer_token, token_of_header};
 pub(crate) use claims::judge_times;
 pub(crate) use key_set::VerificationKey;
 pub use key_set::{InvalidKeySet, KeySet};
@@ -57,7 +57,8 @@ use parse::UnverifiedToken;
 
 /// The first half of a verdict: steps that need no key.
 ///
-/// In order: one `Authorization` header with a bearer token; a compact JWS of an acceptable type;
+/// In order: one `Authorization` header with a bearer token, or one
+/// [other](crate::ResourceServerBuilder::token_header) with a token; a compact JWS of an acceptable type;
 /// a trusted issuer, compared exactly; an algorithm from that issuer's list; nothing that marks it
 /// as another kind of token.
 ///
@@ -67,58 +68,89 @@ use parse::UnverifiedToken;
 pub fn begin<'r>(
     headers: &'r HeaderMap,
     resource_server: &'r ResourceServer,
-) -> Result<Pending<'r>, Rejection> {
-    begin_with(bearer_token(headers)?, resource_server)
+) -> Result<Pending<'r, 'r>, Rejection> {
+    let credentials = match resource_server.token_header() {
+        None => bearer_token(headers),
+        Some(name) => token_of_header(headers, name),
+    };
+    begin_with(credentials?, resource_server)
 }
 
 /// [`begin`], with what follows the scheme.
 pub(crate) fn begin_with<'r>(
     credentials: &'r [u8],
     resource_server: &'r ResourceServer,
-) -> Result<Pending<'r>, Rejection> {
-    let token = UnverifiedToken::parse(credentials).map_err(|kind| {
-        if is_token68(credentials) {
-            kind
-        } else {
-            RejectionKind::RequestMalformed
-        }
-    })?;
-    let claims = token.claims();
-    let iss = claims.string("iss").map_err(RejectionKind::from)?;
-    let (index, server) = iss
-        .and_then(|iss| resource_server.route(&iss))
-        .ok_or(RejectionKind::IssuerUnknown)?;
-    let algorithm = token
-        .algorithm
-        .filter(|algorithm| server.algorithms.contains(algorithm))
-        .ok_or(RejectionKind::AlgorithmRejected)?;
-    if claims::is_other_kind(claims, server) || (server.at_jwt_required && !token.is_at_jwt) {
-        return Err(RejectionKind::TokenTypeRejected.into());
+) -> Result<Pending<'r, 'r>, Rejection> {
+    let token = Unrouted::parse(credentials)?;
+    let server = {
+        let issuer = token.issuer()?;
+        let (_, server) = resource_server
+            .route(&issuer)
+            .ok_or(RejectionKind::IssuerUnknown)?;
+        server
+    };
+    token.route(server, resource_server.leeway())
+}
+
+/// A token that was taken apart, of which it is not known yet whether its issuer is trusted.
+pub(crate) struct Unrouted<'r>(Box<UnverifiedToken<'r>>);
+
+impl<'r> Unrouted<'r> {
+    pub(crate) fn parse(credentials: &'r [u8]) -> Result<Self, Rejection> {
+        let token = UnverifiedToken::parse(credentials).map_err(|kind| {
+            if is_token68(credentials) {
+                kind
+            } else {
+                RejectionKind::RequestMalformed
+            }
+        })?;
+        Ok(Self(token))
     }
-    Ok(Pending {
-        token,
-        algorithm,
-        index,
-        server,
-        resource_server,
-    })
+
+    /// Who is to be asked for the key, if it is trusted.
+    pub(crate) fn issuer(&self) -> Result<Cow<'_, str>, Rejection> {
+        let issuer = self.0.claims().string("iss");
+        let issuer = issuer.map_err(RejectionKind::from)?;
+        Ok(issuer.ok_or(RejectionKind::IssuerUnknown)?)
+    }
+
+    /// Goes on under the policy for its issuer.
+    pub(crate) fn route<'s>(
+        self,
+        server: &'s AuthorizationServer,
+        leeway: Duration,
+    ) -> Result<Pending<'r, 's>, Rejection> {
+        let token = self.0;
+        let claims = token.claims();
+        let algorithm = token
+            .algorithm
+            .filter(|algorithm| server.algorithms.contains(algorithm))
+            .ok_or(RejectionKind::AlgorithmRejected)?;
+        if claims::is_other_kind(claims, server) || (server.at_jwt_required && !token.is_at_jwt) {
+            return Err(RejectionKind::TokenTypeRejected.into());
+        }
+        Ok(Pending {
+            token,
+            algorithm,
+            server,
+            leeway,
+        })
+    }
 }
 
 /// A token that waits for its key. It tells which keys are needed, and nothing it claims.
 #[must_use = "a pending token is not verified; call `finish`"]
-pub struct Pending<'r> {
+pub struct Pending<'r, 's> {
     token: Box<UnverifiedToken<'r>>,
     algorithm: Algorithm,
-    index: usize,
-    server: &'r AuthorizationServer,
-    resource_server: &'r ResourceServer,
+    server: &'s AuthorizationServer,
+    leeway: Duration,
 }
 
-impl<'r> Pending<'r> {
-    /// Whose keys are needed; also its place in
-    /// [`authorization_servers`](ResourceServer::authorization_servers).
-    pub const fn authorization_server(&self) -> (usize, &'r AuthorizationServer) {
-        (self.index, self.server)
+impl<'s> Pending<'_, 's> {
+    /// Whose keys are needed.
+    pub const fn authorization_server(&self) -> &'s AuthorizationServer {
+        self.server
     }
 
     /// The id of the key that is needed, as the token says.
@@ -133,8 +165,8 @@ impl<'r> Pending<'r> {
 
     /// The second half of a verdict: key, claims, signature.
     ///
-    /// In order: exactly one key that fits; no sender constraint; audience; client; `exp`, `nbf`
-    /// and `iat` against `now`; the signature; the types of all claims that are looked at. A token
+    /// In order: exactly one key that fits; no sender constraint; audience; client; claims that the
+    /// policy requires or forbids; `exp`, `nbf` and `iat` against `now`; the signature; the types of all claims that are looked at. A token
     /// that is refused for its claims is refused without a look at its signature, so such a refusal
     /// does not say who made it.
     ///
@@ -166,25 +198,31 @@ impl<'r> Pending<'r> {
             Selection::OtherAlgorithm => return Err(RejectionKind::AlgorithmRejected.into()),
             Selection::Ambiguous => return Err(RejectionKind::KeyAmbiguous.into()),
         };
-        let token = &mut self.token;
+        let (token, server) = (&mut self.token, self.server);
+        if let Some(tenants) = &server.tenants {
+            let tenant = claims::tenant_of(tenants, token.claims())?;
+            if !tenants.is_key_of(key.issuer(), &tenant) {
+                return Err(RejectionKind::IssuerUnknown.into());
+            }
+        }
         let is_signed = || key.verify(token.signing_input, &token.signature);
-        let leeway = self.resource_server.leeway();
-        let times = match claims::judge(now, leeway, self.server, token.claims()) {
+        let times = match claims::judge(now, self.leeway, server, token.claims()) {
             Ok(times) => times,
             Err(kind) => {
+                let rejection = server.rejection(kind);
                 return Err(if name_refused && is_signed() {
-                    token.refused(kind)
+                    token.refused(rejection)
                 } else {
-                    kind.into()
+                    rejection
                 });
             }
         };
         if !is_signed() {
             return Err(RejectionKind::SignatureInvalid.into());
         }
-        let read = claims::read(self.server, times, &mut token.payload, &token.members);
+        let read = claims::read(server, times, &mut token.payload, &token.members);
         let Ok(verified) = read else {
-            return Err(token.refused(RejectionKind::ClaimInvalid));
+            return Err(token.refused(RejectionKind::ClaimInvalid.into()));
         };
         Ok(Verification {
             token: AccessToken::new(verified),
@@ -202,7 +240,7 @@ pub(crate) struct Verification {
     pub(crate) names_key: bool,
 }
 
-impl fmt::Debug for Pending<'_> {
+impl fmt::Debug for Pending<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pending")
             .field("issuer", &self.server.issuer)

@@ -102,8 +102,7 @@ impl<'a> UnverifiedToken<'a> {
     }
 
     /// A rejection that says whose the token is; for one whose signature is good.
-    pub(crate) fn refused(&self, kind: RejectionKind) -> Rejection {
-        let rejection = Rejection::from(kind);
+    pub(crate) fn refused(&self, rejection: Rejection) -> Rejection {
         match self.claims().string("sub") {
             Ok(Some(subject)) => rejection.with_subject(&subject),
             _ => rejection,
