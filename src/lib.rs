@@ -118,7 +118,6 @@ pub mod audit;
 mod authorization_server;
 mod challenge;
 mod claim;
-mod env;
 mod error;
 #[cfg(feature = "axum")]
 mod extract;
@@ -133,6 +132,7 @@ mod requirement;
 mod resource_server;
 mod role;
 mod scope;
+mod settings;
 #[cfg(feature = "tonic")]
 mod status;
 #[cfg(feature = "test-util")]
@@ -148,7 +148,6 @@ pub use access_token::{AccessToken, RoleGrant};
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use authorization_server::{AuthorizationServer, WithoutAudience};
 pub use claim::{ClaimPath, ClaimValue, ListClaim};
-pub use env::{EnvError, EnvMistake};
 pub use error::ConfigError;
 pub use jwks::KeyStatus;
 pub use jwks_policy::JwksPolicy;
@@ -161,6 +160,7 @@ pub use requirement::Requirement;
 pub use resource_server::{ResourceServer, ResourceServerBuilder};
 pub use role::{Role, RoleMapping};
 pub use scope::{ScopeHierarchy, ScopeRequirement};
+pub use settings::{ResourceServerConfig, SettingMistake, SettingsError};
 pub use time::{Clock, UnixTime};
 pub use token_cache_policy::TokenCachePolicy;
 

@@ -34,8 +34,7 @@ impl AuthorizationServer {
     /// `common`.
     pub fn entra(tenant: &str) -> WithoutAudience {
         let fill = |template| IssuerTemplate::of(template).fill(tenant);
-        AuthorizationServer::with_issuer(fill(V2), &fill(KEYS))
-            .with(|server| of_tenants(server, Some(&[tenant])))
+        Self::with_issuer(fill(V2), &fill(KEYS)).with(|server| of_tenants(server, Some(&[tenant])))
     }
 
     /// Several tenants of Microsoft Entra ID, for an API that is registered for accounts in any.

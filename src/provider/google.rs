@@ -37,7 +37,7 @@ impl AuthorizationServer {
     /// has its users' tokens.
     pub fn google_id_tokens() -> WithoutAudience {
         let keys = "https://www.googleapis.com/oauth2/v3/certs";
-        AuthorizationServer::with_issuer("https://accounts.google.com", keys).with(|server| {
+        Self::with_issuer("https://accounts.google.com", keys).with(|server| {
             server
                 .issuer_alias("accounts.google.com")
                 .client_claims(["azp"])
@@ -53,7 +53,7 @@ impl AuthorizationServer {
     /// [`token_header`](crate::ResourceServerBuilder::token_header), `x-goog-iap-jwt-assertion`.
     pub fn google_iap() -> WithoutAudience {
         let keys = "https://www.gstatic.com/iap/verify/public_key-jwk";
-        AuthorizationServer::with_issuer("https://cloud.google.com/iap", keys).with(|server| {
+        Self::with_issuer("https://cloud.google.com/iap", keys).with(|server| {
             server
                 .algorithms([Algorithm::Es256])
                 .client_claims::<&str>([])
@@ -69,7 +69,7 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// Reported by [`build`](crate::ResourceServerBuilder::build): a project id that is none.
-    pub fn firebase(project_id: &str) -> AuthorizationServer {
+    pub fn firebase(project_id: &str) -> Self {
         let keys = "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com";
         let issuer = PROJECT
             .segment(project_id)

@@ -24,7 +24,7 @@ impl AuthorizationServer {
     /// The subject is `system:serviceaccount:{namespace}:{name}`. The namespace is read as the one group.
     /// There are no scopes or clients. RS256 and ES256 are accepted.
     pub fn kubernetes(issuer: &str) -> WithoutAudience {
-        AuthorizationServer::discover(issuer).with(|server| {
+        Self::discover(issuer).with(|server| {
             server
                 .algorithms([Algorithm::Rs256, Algorithm::Es256])
                 .client_claims::<&str>([])

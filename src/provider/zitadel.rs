@@ -25,7 +25,7 @@ impl AuthorizationServer {
     ///
     /// Reported by [`build`](crate::ResourceServerBuilder::build): a domain that is none, an empty
     /// project id.
-    pub fn zitadel(domain: &str, project_id: &str) -> AuthorizationServer {
+    pub fn zitadel(domain: &str, project_id: &str) -> Self {
         preset(DOMAIN.origin(domain), "/oauth/v2/keys")
             .audience(project_id)
             .client_claims(["client_id", "azp"])
