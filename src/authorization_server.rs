@@ -490,6 +490,14 @@ impl AuthorizationServer {
         std::iter::once(&self.issuer).chain(&self.aliases)
     }
 
+    /// Whether tokens of this issuer are its own.
+    pub(crate) fn is_of(&self, issuer: &str) -> bool {
+        match &self.tenants {
+            Some(tenants) => tenants.of_issuer(issuer).is_some(),
+            None => self.issuers().any(|own| **own == *issuer),
+        }
+    }
+
     /// Whether the keys that are fetched for one do for the other.
     pub(crate) fn has_keys_of(&self, other: &Self) -> bool {
         self.issuer == other.issuer

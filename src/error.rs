@@ -68,7 +68,7 @@ pub enum ConfigError {
         issuer: String,
     },
     /// Nobody is trusted.
-    #[error("no authorization server is trusted: add one with `trust`")]
+    #[error("no authorization server is trusted: add one with `trust`, or those of `tenants`")]
     NoAuthorizationServer,
     /// An audience is empty.
     #[error(

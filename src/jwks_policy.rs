@@ -64,6 +64,7 @@ impl Default for JwksPolicy {
     }
 }
 
+/// Setters of the fields of that name.
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {
         $(
@@ -76,6 +77,8 @@ macro_rules! setters {
         )*
     };
 }
+
+pub(crate) use setters;
 
 impl JwksPolicy {
     setters! {

@@ -135,6 +135,8 @@ mod scope;
 mod settings;
 #[cfg(feature = "tonic")]
 mod status;
+mod tenant;
+mod tenants;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 mod time;
@@ -161,6 +163,7 @@ pub use resource_server::{ResourceServer, ResourceServerBuilder};
 pub use role::{Role, RoleMapping};
 pub use scope::{ScopeHierarchy, ScopeRequirement};
 pub use settings::{ResourceServerConfig, SettingMistake, SettingsError};
+pub use tenant::{TenantPolicy, TenantResolver, TenantsUnavailable};
 pub use time::{Clock, UnixTime};
 pub use token_cache_policy::TokenCachePolicy;
 

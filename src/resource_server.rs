@@ -6,7 +6,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use http::HeaderName;
 
 use crate::{
-    authorization_server::AuthorizationServer, error::ConfigError,
+    authorization_server::AuthorizationServer,
+    error::ConfigError,
+    tenant::{Tenancy, TenantPolicy, TenantResolver},
     token_cache_policy::TokenCachePolicy,
 };
 
@@ -38,6 +40,7 @@ struct Policy {
     leeway: Duration,
     token_cache: TokenCachePolicy,
     token_header: Option<HeaderName>,
+    tenancy: Option<Tenancy>,
 }
 
 impl ResourceServer {
@@ -48,6 +51,7 @@ impl ResourceServer {
             leeway: Duration::from_secs(60),
             token_cache: TokenCachePolicy::default(),
             token_header: None,
+            tenancy: None,
         }
     }
 
@@ -63,6 +67,11 @@ impl ResourceServer {
     /// Where tokens are, if not in `Authorization`.
     pub(crate) fn token_header(&self) -> Option<&HeaderName> {
         self.0.token_header.as_ref()
+    }
+
+    /// How authorization servers are found that are not in the list.
+    pub(crate) fn tenancy(&self) -> Option<&Tenancy> {
+        self.0.tenancy.as_ref()
     }
 
     pub(crate) fn token_cache(&self) -> &TokenCachePolicy {
@@ -91,12 +100,26 @@ pub struct ResourceServerBuilder {
     leeway: Duration,
     token_cache: TokenCachePolicy,
     token_header: Option<HeaderName>,
+    tenancy: Option<Tenancy>,
 }
 
 impl ResourceServerBuilder {
     /// Also accepts the tokens of this authorization server, under its own policy and keys.
     pub fn trust(mut self, authorization_server: AuthorizationServer) -> Self {
         self.authorization_servers.push(authorization_server);
+        self
+    }
+
+    /// Also accepts the tokens of authorization servers that this resolver knows, each under the policy and
+    /// keys that it answers with. Those that are [trusted](Self::trust) come first, and it is not asked
+    /// about them.
+    ///
+    /// To [judge by hand](crate::verify), resolve by hand.
+    pub fn tenants(mut self, resolver: impl TenantResolver, policy: TenantPolicy) -> Self {
+        self.tenancy = Some(Tenancy {
+            resolver: Arc::new(resolver),
+            policy,
+        });
         self
     }
 
@@ -132,7 +155,7 @@ impl ResourceServerBuilder {
     ///
     /// The first mistake found, as a [`ConfigError`] that says what to write instead.
     pub fn build(self) -> Result<ResourceServer, ConfigError> {
-        if self.authorization_servers.is_empty() {
+        if self.authorization_servers.is_empty() && self.tenancy.is_none() {
             return Err(ConfigError::NoAuthorizationServer);
         }
         if self.leeway > Duration::from_secs(300) {
@@ -143,6 +166,9 @@ impl ResourceServerBuilder {
             ));
         }
         self.token_cache.check()?;
+        if let Some(tenancy) = &self.tenancy {
+            tenancy.policy.check()?;
+        }
         let mut by_issuer = BTreeMap::new();
         let mut with_tenants = Vec::new();
         for (index, server) in self.authorization_servers.iter().enumerate() {
@@ -176,6 +202,7 @@ impl ResourceServerBuilder {
             leeway: self.leeway,
             token_cache: self.token_cache,
             token_header: self.token_header,
+            tenancy: self.tenancy,
         })))
     }
 }

@@ -3,12 +3,17 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use crate::{authorization_server::AuthorizationServer, jwks::KeyCache};
+use crate::{
+    audit::{Audit, Event, Trusted as TrustedEvent},
+    authorization_server::AuthorizationServer,
+    jwks::{HttpClient, KeyCache},
+    time::{Clock, Moment},
+};
 
 /// A policy and the keys for it. Replaced whole when the policy changes; the keys may stay.
 #[derive(Debug)]
@@ -16,45 +21,106 @@ pub(crate) struct Trusted {
     pub(crate) server: Arc<AuthorizationServer>,
     pub(crate) leeway: Duration,
     pub(crate) keys: Arc<KeyCache>,
-    /// Another policy has taken its place, or none.
-    is_replaced: AtomicBool,
+    /// Until when this is the policy, in whole seconds of the monotonic clock; zero once another has
+    /// taken its place, or none.
+    current_until: AtomicU64,
+}
+
+/// What it takes to get keys.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) clock: Clock,
+    pub(crate) client: HttpClient,
+    pub(crate) audit: Audit,
 }
 
 impl Trusted {
-    pub(crate) fn new(
-        server: Arc<AuthorizationServer>,
+    /// What takes the place of `before` under this policy: the same if nothing is different, with the
+    /// same keys if nothing is that they depend on.
+    pub(crate) fn after(
+        before: Option<&Arc<Self>>,
+        server: AuthorizationServer,
         leeway: Duration,
-        keys: Arc<KeyCache>,
-    ) -> Self {
-        Self {
+        surroundings: &Surroundings,
+    ) -> Arc<Self> {
+        if let Some(before) = before
+            && *before.server == server
+            && before.leeway == leeway
+        {
+            return Arc::clone(before);
+        }
+        let server = Arc::new(server);
+        let keys = match before {
+            Some(before) if before.server.has_keys_of(&server) => Arc::clone(&before.keys),
+            _ => surroundings.keys_of(&server),
+        };
+        Arc::new(Self {
             server,
             leeway,
             keys,
-            is_replaced: AtomicBool::new(false),
-        }
-    }
-
-    /// For tests that bring their own keys.
-    #[cfg(all(test, feature = "test-util"))]
-    pub(crate) fn without_keys(server: AuthorizationServer, leeway: Duration) -> Arc<Self> {
-        let server = Arc::new(server);
-        let keys = KeyCache::new(
-            Arc::clone(&server),
-            crate::Clock::system(),
-            crate::jwks::HttpClient::default(),
-            crate::audit::Audit::default(),
-        );
-        Arc::new(Self::new(server, leeway, Arc::new(keys)))
+            current_until: AtomicU64::new(u64::MAX),
+        })
     }
 
     /// Whether what was decided under this policy still stands.
     #[inline]
-    pub(crate) fn is_current(&self) -> bool {
-        !self.is_replaced.load(Ordering::Acquire)
+    pub(crate) fn is_current(&self, now: Moment) -> bool {
+        now.monotonic.as_secs() < self.current_until.load(Ordering::Acquire)
+    }
+
+    /// It is to be looked at again then.
+    pub(crate) fn set_current_until(&self, until: Duration) {
+        self.current_until.store(until.as_secs(), Ordering::Release);
     }
 
     /// From now on nothing that was decided under this policy stands.
-    pub(crate) fn replace(&self) {
-        self.is_replaced.store(true, Ordering::Release);
+    fn replace(&self) {
+        self.current_until.store(0, Ordering::Release);
+    }
+
+    /// Another takes its place, or none: whoever it was trusted for is not trusted any more, unless
+    /// that one says so.
+    pub(crate) fn give_way(self: &Arc<Self>, to: Option<&Arc<Self>>) {
+        if to.is_none_or(|to| !Arc::ptr_eq(to, self)) {
+            self.replace();
+        }
+        if to.is_none_or(|to| !Arc::ptr_eq(&to.keys, &self.keys)) {
+            self.keys.retire();
+        }
+    }
+
+    /// It is forgotten, which says nothing of whether it is to be trusted.
+    pub(crate) fn forget(&self) {
+        self.replace();
+        self.keys.abandon();
+    }
+}
+
+impl Surroundings {
+    fn keys_of(&self, server: &Arc<AuthorizationServer>) -> Arc<KeyCache> {
+        if self.audit.is_on()
+            && let Ok(source) = &server.keys
+        {
+            self.audit.record(&Event::Trusted(TrustedEvent {
+                issuer: server.issuer(),
+                keys: &source.to_string(),
+            }));
+        }
+        Arc::new(KeyCache::new(
+            Arc::clone(server),
+            self.clock.clone(),
+            self.client.clone(),
+            self.audit.clone(),
+        ))
+    }
+
+    /// For tests that bring their own keys.
+    #[cfg(all(test, feature = "test-util"))]
+    pub(crate) fn of_test() -> Self {
+        Self {
+            clock: Clock::system(),
+            client: HttpClient::default(),
+            audit: Audit::default(),
+        }
     }
 }

@@ -6,6 +6,7 @@ use http::Method;
 
 use crate::{
     access_token::AccessToken,
+    error::ConfigError,
     rejection::{Rejection, Step},
     time::UnixTime,
 };
@@ -16,6 +17,8 @@ use crate::{
 pub enum Event<'a> {
     /// An authorization server is trusted from now on.
     Trusted(Trusted<'a>),
+    /// Whether an issuer is a tenant's could not be told.
+    TenantUnresolved(TenantUnresolved<'a>),
     /// A request was let through or refused.
     Decision(Decision<'a>),
     /// An authorization server was asked for its keys.
@@ -104,6 +107,34 @@ impl Decision<'_> {
     pub fn client_id(&self) -> Option<&str> {
         self.token.and_then(AccessToken::client_id)
     }
+}
+
+/// Whether an issuer is a tenant's could not be told.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TenantUnresolved<'a> {
+    /// The issuer, as a token says that nobody verified: whoever sent it chose it. At most 512 bytes.
+    pub unverified_issuer: &'a str,
+    /// Why not.
+    pub problem: TenantProblem,
+}
+
+/// Why it could not be told whether an issuer is a tenant's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TenantProblem {
+    /// The resolver said so.
+    #[error("the tenants are not available")]
+    Unavailable,
+    /// The resolver did not answer in time.
+    #[error("the resolver did not answer in time")]
+    TimedOut,
+    /// The resolver's authorization server has another issuer.
+    #[error("the resolver answered with the authorization server of another issuer")]
+    OtherIssuer,
+    /// The resolver's authorization server is not configured right.
+    #[error("the resolver answered with a mistake: {0}")]
+    Invalid(ConfigError),
 }
 
 /// The key, and the set that it is from.

@@ -31,7 +31,8 @@ mod event;
 mod tracing;
 
 pub use event::{
-    Decision, Event, FetchFailure, KeyFacts, KeyFetch, KeysChanged, Outage, Recovery, Trusted,
+    Decision, Event, FetchFailure, KeyFacts, KeyFetch, KeysChanged, Outage, Recovery,
+    TenantProblem, TenantUnresolved, Trusted,
 };
 
 #[cfg(feature = "tracing")]

@@ -9,7 +9,7 @@ use super::{AuditSink, Decision, Event};
 /// | an authorization server is trusted; keys changed; recovery | INFO |
 /// | a request was let through; a fetch of keys | DEBUG |
 /// | a request was refused, with kind and issuer | INFO; DEBUG without a token; WARN if it is the operator's to mend |
-/// | an outage | WARN |
+/// | an outage; a tenant that could not be resolved | WARN |
 ///
 /// Tokens are never logged. Subjects are, at DEBUG for requests that are let through.
 ///
@@ -58,6 +58,12 @@ impl AuditSink for TracingAudit {
                 issuer = trusted.issuer,
                 keys = %trusted.keys,
                 "authorization server added"
+            ),
+            Event::TenantUnresolved(unresolved) => tracing::warn!(
+                target: "portcullis",
+                unverified_issuer = unresolved.unverified_issuer,
+                problem = %unresolved.problem,
+                "tenant not resolved"
             ),
             Event::Decision(decision) => log_decision(decision),
             Event::KeyFetch(fetch) => tracing::debug!(

@@ -59,6 +59,8 @@ struct Shared {
     completed: watch::Sender<u64>,
     /// Its authorization server is not trusted any more, or under other keys.
     is_retired: AtomicBool,
+    /// Nobody is expected to ask any more.
+    is_abandoned: AtomicBool,
 }
 
 /// Keys that are held on to without a lock or a count.
@@ -103,6 +105,7 @@ impl KeyCache {
             kick: ArcSwap::default(),
             completed: watch::Sender::new(0),
             is_retired: AtomicBool::new(false),
+            is_abandoned: AtomicBool::new(false),
         }))
     }
 
@@ -133,7 +136,15 @@ impl KeyCache {
     /// Says that its authorization server is not trusted any more, to whoever waits for changes.
     pub(crate) fn retire(&self) {
         self.0.is_retired.store(true, Ordering::Release);
+        self.abandon();
         self.0.completed.send_modify(|count| *count += 1);
+    }
+
+    /// Says that nobody is expected to ask any more. Keys are not fetched from now on, unless somebody
+    /// still watches them.
+    pub(crate) fn abandon(&self) {
+        self.0.is_abandoned.store(true, Ordering::Release);
+        self.0.kick.load().notify_one();
     }
 
     pub(crate) fn is_retired(&self) -> bool {
@@ -404,7 +415,9 @@ async fn drive(driver: Driver, kick: Arc<Notify>) {
     while let Some(shared) = driver.shared.upgrade() {
         let plan = {
             let mut state = shared.lock();
-            if !shared.is_driver(driver.number) {
+            let is_needed = !shared.is_abandoned.load(Ordering::Acquire)
+                || shared.completed.receiver_count() > 0;
+            if !is_needed || !shared.is_driver(driver.number) {
                 return;
             }
             let plan = state.plan(shared.clock.now());

@@ -10,7 +10,7 @@ use std::{
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName, Method, Request};
 
-use super::directory::{Directory, Surroundings};
+use super::directory::Directory;
 use crate::{
     access_policy::Rule,
     access_token::AccessToken,
@@ -18,9 +18,10 @@ use crate::{
     jwks::{Answer, AtHand, Obtained, Snapshot, Want},
     rejection::{Rejection, RejectionKind},
     resource_server::ResourceServer,
+    tenants::{Lookup, Outcome, Tenants},
     time::{Clock, Moment},
     token_cache::TokenCache,
-    trusted::Trusted,
+    trusted::{Surroundings, Trusted},
     verify::{self, Pending, Unrouted, VerificationKey},
 };
 
@@ -96,12 +97,26 @@ impl<'r> Presented<'r> {
 /// What a request waits for.
 pub(crate) struct Wait {
     arrived: Moment,
-    trusted: Arc<Trusted>,
+    on: WaitsOn,
     kid: Option<String>,
     /// What the token was refused for under a key of this generation, which may have been
     /// replaced.
     failed: Option<(u64, Rejection)>,
     limit: Duration,
+}
+
+/// Whom a request waits for.
+enum WaitsOn {
+    /// For keys of this one.
+    Keys(Arc<Trusted>),
+    /// For what becomes of this issuer, and then for keys.
+    Tenant(Arc<Tenants>, String),
+}
+
+/// What came of a wait.
+pub(crate) enum Waited {
+    Obtained(Arc<Trusted>, Obtained),
+    Unresolved(RejectionKind),
 }
 
 /// How far the judgement came.
@@ -189,35 +204,60 @@ impl Authenticator {
         }
     }
 
-    /// Waits for the keys that the request needs, a bounded time.
-    pub(crate) async fn wait(self: Arc<Self>, wait: Wait) -> (Wait, Obtained) {
+    /// Waits for what the request needs, a bounded time.
+    pub(crate) async fn wait(self: Arc<Self>, wait: Wait) -> (Wait, Waited) {
         let want = Want {
             kid: wait.kid.as_deref(),
             failed_with: wait.failed.as_ref().map(|(generation, _)| *generation),
             arrived: wait.arrived,
         };
-        let obtained = wait.trusted.keys.obtain(want, wait.limit).await;
-        (wait, obtained)
+        let (trusted, limit) = match &wait.on {
+            WaitsOn::Keys(trusted) => (Arc::clone(trusted), wait.limit),
+            WaitsOn::Tenant(tenants, issuer) => match tenants.resolve(issuer).await {
+                Outcome::Known(trusted) => {
+                    let limit = trusted.server.jwks.keys_wait;
+                    (trusted, limit)
+                }
+                Outcome::Unknown => {
+                    return (wait, Waited::Unresolved(RejectionKind::IssuerUnknown));
+                }
+                Outcome::Unavailable => {
+                    return (wait, Waited::Unresolved(RejectionKind::KeysUnavailable));
+                }
+            },
+        };
+        let obtained = trusted.keys.obtain(want, limit).await;
+        (wait, Waited::Obtained(trusted, obtained))
     }
 
     /// The verdict after the wait; never another wait.
     pub(crate) fn judge_after<B>(
         &self,
-        (mut wait, obtained): (Wait, Obtained),
+        (mut wait, waited): (Wait, Waited),
         request: &Request<B>,
         terms: Terms<'_>,
     ) -> Verdict {
-        let refuse = |rejection| Attempt::refuse(rejection, Some(Arc::clone(&wait.trusted)));
         let failed = wait.failed.take().map(|(_, rejection)| rejection);
-        let attempt = match obtained {
-            Obtained::Keys(snapshot) => self
-                .finish_waiting(&wait.trusted, &snapshot, request.headers(), terms)
-                .unwrap_or_else(refuse),
-            Obtained::Unknown => refuse(failed.unwrap_or_else(|| RejectionKind::KeyUnknown.into())),
-            // A token that does not fit the key that we hold is refused for that, or else every
-            // forgery would be a 503 during an outage.
-            Obtained::Unavailable(retry_in) => {
-                refuse(failed.unwrap_or_else(|| Rejection::keys_unavailable(retry_in)))
+        let attempt = match waited {
+            Waited::Unresolved(RejectionKind::KeysUnavailable) => {
+                Attempt::refuse(Rejection::keys_unavailable(Duration::ZERO), None)
+            }
+            Waited::Unresolved(kind) => Attempt::refuse(kind, None),
+            Waited::Obtained(trusted, obtained) => {
+                let refuse = |rejection| Attempt::refuse(rejection, Some(Arc::clone(&trusted)));
+                match obtained {
+                    Obtained::Keys(snapshot) => self
+                        .finish_waiting(&trusted, &snapshot, request.headers(), terms)
+                        .unwrap_or_else(refuse),
+                    Obtained::Unknown => {
+                        refuse(failed.unwrap_or_else(|| RejectionKind::KeyUnknown.into()))
+                    }
+                    // A token that does not fit the key that we hold is refused for that, or else every
+                    // forgery would be a 503 during an outage.
+                    Obtained::Unavailable(retry_in) => {
+                        refuse(failed.unwrap_or_else(|| Rejection::keys_unavailable(retry_in)))
+                    }
+                }
             }
         };
         self.conclude(&&wait.arrived, request, terms, attempt, true)
@@ -232,24 +272,17 @@ impl Authenticator {
     ) -> Result<Attempt, Rejection> {
         let presented = Presented::find(headers, self.token_header.as_ref(), terms)?;
         let token = Unrouted::parse(presented.credentials)?;
-        let trusted = self.route(&token)?;
+        let now = self.clock.now();
         // The policy may have been replaced meanwhile. Keys that were fetched for another are not for
         // this one; the request then gets the verdict that it would have got when it came.
-        let trusted = if Arc::ptr_eq(&trusted.keys, &waited_for.keys) {
-            &trusted
-        } else {
-            waited_for
+        let found = self.directory.load().look_up(now, &token.issuer()?);
+        let trusted = match &found {
+            Lookup::Known(trusted) if Arc::ptr_eq(&trusted.keys, &waited_for.keys) => trusted,
+            Lookup::Known(_) | Lookup::Ask => waited_for,
+            Lookup::Unknown => return Err(RejectionKind::IssuerUnknown.into()),
         };
         let mut pending = token.route(&trusted.server, trusted.leeway)?;
-        Ok(self.finish(self.clock.now(), presented, trusted, &mut pending, snapshot))
-    }
-
-    fn route(&self, token: &Unrouted<'_>) -> Result<Arc<Trusted>, Rejection> {
-        let issuer = token.issuer()?;
-        match self.directory.load().route(&issuer) {
-            Some(trusted) => Ok(Arc::clone(trusted)),
-            None => Err(RejectionKind::IssuerUnknown.into()),
-        }
+        Ok(self.finish(now, presented, trusted, &mut pending, snapshot))
     }
 
     fn attempt(
@@ -266,12 +299,31 @@ impl Authenticator {
         if let Some(attempt) = self.recall(now, presented) {
             return Step::Done(attempt);
         }
-        let (token, trusted) = match Unrouted::parse(presented.credentials)
-            .and_then(|token| self.route(&token).map(|trusted| (token, trusted)))
-        {
-            Ok(found) => found,
+        let token = match Unrouted::parse(presented.credentials) {
+            Ok(token) => token,
             Err(rejection) => return refuse(rejection, None),
         };
+        let issuer = match token.issuer() {
+            Ok(issuer) => issuer,
+            Err(rejection) => return refuse(rejection, None),
+        };
+        let directory = self.directory.load();
+        let trusted = match directory.look_up(**now, &issuer) {
+            Lookup::Known(trusted) => trusted,
+            Lookup::Ask if let Some(tenants) = &directory.tenants => {
+                return Step::Wait(Wait {
+                    arrived: **now,
+                    kid: token.unverified_kid().map(str::to_owned),
+                    on: WaitsOn::Tenant(Arc::clone(tenants), issuer.into_owned()),
+                    failed: None,
+                    limit: Duration::ZERO,
+                });
+            }
+            Lookup::Unknown | Lookup::Ask => {
+                return refuse(RejectionKind::IssuerUnknown.into(), None);
+            }
+        };
+        drop((directory, issuer));
         let mut pending = match token.route(&trusted.server, trusted.leeway) {
             Ok(pending) => pending,
             Err(rejection) => return refuse(rejection, None),
@@ -304,7 +356,7 @@ impl Authenticator {
             Answer::Wait(limit) => Step::Wait(Wait {
                 arrived: now,
                 kid: kid.map(str::to_owned),
-                trusted: Arc::clone(&trusted),
+                on: WaitsOn::Keys(Arc::clone(&trusted)),
                 failed: None,
                 limit,
             }),
@@ -325,7 +377,7 @@ impl Authenticator {
         let trusted = entry.trusted();
         let at_hand = trusted.keys.at_hand(now);
         let snapshot = at_hand.as_ref().and_then(AtHand::snapshot)?;
-        let Some(result) = entry.verdict(now.wall, snapshot.generation, &snapshot.keys) else {
+        let Some(result) = entry.verdict(now, snapshot.generation, &snapshot.keys) else {
             tokens.remove(presented.credentials);
             return None;
         };
@@ -373,7 +425,7 @@ impl Authenticator {
         match trusted.keys.ask(now, want) {
             Answer::Wait(limit) => Step::Wait(Wait {
                 arrived: now,
-                trusted: Arc::clone(trusted),
+                on: WaitsOn::Keys(Arc::clone(trusted)),
                 kid: Some(kid.to_owned()),
                 failed: Some((generation, rejection)),
                 limit,

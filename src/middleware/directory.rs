@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    audit::{Audit, Event, Trusted as TrustedEvent},
-    jwks::{HttpClient, KeyCache},
     resource_server::ResourceServer,
-    time::Clock,
-    trusted::Trusted,
+    tenants::{Lookup, Tenants},
+    time::Moment,
+    trusted::{Surroundings, Trusted},
 };
 
 /// A policy, and the keys of every authorization server that it trusts.
@@ -16,14 +15,7 @@ pub(crate) struct Directory {
     pub(crate) resource_server: ResourceServer,
     /// In the order of the policy's authorization servers.
     trusted: Vec<Arc<Trusted>>,
-}
-
-/// What it takes to get keys.
-#[derive(Clone, Debug)]
-pub(crate) struct Surroundings {
-    pub(crate) clock: Clock,
-    pub(crate) client: HttpClient,
-    pub(crate) audit: Audit,
+    pub(crate) tenants: Option<Arc<Tenants>>,
 }
 
 impl Directory {
@@ -33,31 +25,36 @@ impl Directory {
         surroundings: &Surroundings,
         before: Option<&Self>,
     ) -> Self {
-        let servers = resource_server.authorization_servers().iter();
         let leeway = resource_server.leeway();
+        let servers = resource_server.authorization_servers().iter();
         let trusted = servers.map(|server| {
             let known = before.and_then(|before| before.find(server.issuer()));
-            if let Some(known) = known
-                && *known.server == *server
-                && known.leeway == leeway
-            {
-                return Arc::clone(known);
+            Trusted::after(known, server.clone(), leeway, surroundings)
+        });
+        let tenants = resource_server.tenancy().map(|tenancy| {
+            let known = before.and_then(|before| before.tenants.as_ref());
+            match known.filter(|known| known.is_for(tenancy, leeway)) {
+                Some(known) => Arc::clone(known),
+                None => Tenants::new(tenancy.clone(), leeway, surroundings.clone()),
             }
-            let server = Arc::new(server.clone());
-            let keys = match known {
-                Some(known) if known.server.has_keys_of(&server) => Arc::clone(&known.keys),
-                _ => surroundings.keys_of(&server),
-            };
-            Arc::new(Trusted::new(server, leeway, keys))
         });
         Self {
             trusted: trusted.collect(),
+            tenants,
             resource_server,
         }
     }
 
-    /// Whoever is responsible for tokens of this issuer.
-    pub(crate) fn route(&self, issuer: &str) -> Option<&Arc<Trusted>> {
+    /// Whoever is responsible for tokens of this issuer, as far as is known without asking anybody.
+    pub(crate) fn look_up(&self, now: Moment, issuer: &str) -> Lookup {
+        match (self.route(issuer), &self.tenants) {
+            (Some(trusted), _) => Lookup::Known(Arc::clone(trusted)),
+            (None, Some(tenants)) => tenants.look_up(now, issuer),
+            (None, None) => Lookup::Unknown,
+        }
+    }
+
+    fn route(&self, issuer: &str) -> Option<&Arc<Trusted>> {
         let (index, _) = self.resource_server.route(issuer)?;
         self.trusted.get(index)
     }
@@ -69,13 +66,12 @@ impl Directory {
     /// Ends what `after`, which takes its place, does not go on with.
     pub(crate) fn retire(&self, after: &Self) {
         for old in &self.trusted {
-            let new = after.find(old.server.issuer());
-            if new.is_none_or(|new| !Arc::ptr_eq(new, old)) {
-                old.replace();
-            }
-            if new.is_none_or(|new| !Arc::ptr_eq(&new.keys, &old.keys)) {
-                old.keys.retire();
-            }
+            old.give_way(after.find(old.server.issuer()));
+        }
+        if let Some(tenants) = &self.tenants
+            && (after.tenants.as_ref()).is_none_or(|after| !Arc::ptr_eq(after, tenants))
+        {
+            tenants.retire();
         }
     }
 
@@ -85,24 +81,5 @@ impl Directory {
             .into_iter()
             .chain(&self.trusted)
             .find(|trusted| trusted.server.issuer() == issuer)
-    }
-}
-
-impl Surroundings {
-    fn keys_of(&self, server: &Arc<crate::AuthorizationServer>) -> Arc<KeyCache> {
-        if self.audit.is_on()
-            && let Ok(source) = &server.keys
-        {
-            self.audit.record(&Event::Trusted(TrustedEvent {
-                issuer: server.issuer(),
-                keys: &source.to_string(),
-            }));
-        }
-        Arc::new(KeyCache::new(
-            Arc::clone(server),
-            self.clock.clone(),
-            self.client.clone(),
-            self.audit.clone(),
-        ))
     }
 }

@@ -15,12 +15,11 @@ use tower_service::Service;
 #[cfg(feature = "tonic")]
 use super::response::of_handler;
 use super::{
-    authenticator::{Verdict, Wait, Witness},
+    authenticator::{Verdict, Wait, Waited, Witness},
     gate::Gate,
     grpc::Form,
     response::{FromInside, RejectionResponse, answer, answer_again},
 };
-use crate::jwks::Obtained;
 
 pin_project! {
     /// The response of an [`Authenticate`](crate::middleware::Authenticate).
@@ -33,7 +32,7 @@ pin_project! {
     }
 }
 
-type Keys = Pin<Box<dyn Future<Output = (Wait, Obtained)> + Send>>;
+type Keys = Pin<Box<dyn Future<Output = (Wait, Waited)> + Send>>;
 
 pin_project! {
     #[project = Projected]

@@ -5,13 +5,12 @@ use std::{sync::Arc, time::Duration};
 use http::{Request, header::AUTHORIZATION};
 
 use super::{
-    authenticator::{Authenticator, Basis, Mode, Terms, Verdict, Wait, Witness},
+    authenticator::{Authenticator, Basis, Mode, Terms, Verdict, Wait, Waited, Witness},
     lease::Lease,
 };
 use crate::{
     access_policy::{AccessPolicy, Rule},
     access_token::AccessToken,
-    jwks::Obtained,
 };
 
 /// Judge, terms and the maker of refusals.
@@ -45,11 +44,7 @@ impl<R> Gate<R> {
     }
 
     /// The verdict after a wait.
-    pub(crate) fn judge_after<B>(
-        &self,
-        obtained: (Wait, Obtained),
-        request: &Request<B>,
-    ) -> Verdict {
+    pub(crate) fn judge_after<B>(&self, obtained: (Wait, Waited), request: &Request<B>) -> Verdict {
         match self.terms(request) {
             Some(terms) => self.authenticator.judge_after(obtained, request, terms),
             None => Verdict::Admit(None, None),

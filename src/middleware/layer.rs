@@ -11,7 +11,6 @@ use tower_layer::Layer;
 
 use super::{
     authenticator::{Authenticator, Mode},
-    directory::Surroundings,
     end_streams::EndStreamsLayer,
     gate::Gate,
     response::JsonRejection,
@@ -23,6 +22,7 @@ use crate::{
     jwks::{HttpClient, KeyStatus},
     resource_server::ResourceServer,
     time::Clock,
+    trusted::Surroundings,
 };
 
 /// Lets only requests with a valid access token through, and tells handlers whose it is.
@@ -197,7 +197,8 @@ impl<R> AuthenticateLayer<R> {
         })
     }
 
-    /// Whether the keys of each authorization server are at hand, for a readiness probe.
+    /// Whether the keys of each authorization server are at hand, for a readiness probe; not those of
+    /// tenants.
     ///
     /// Returns at once. Where nobody has asked for keys yet, they are asked for now, so that a
     /// service that gets no requests before it is ready becomes ready.
@@ -211,6 +212,25 @@ impl<R> AuthenticateLayer<R> {
                 status: trusted.keys.status(),
             })
             .collect()
+    }
+
+    /// Forgets what is known of a [tenant](crate::ResourceServerBuilder::tenants), or that the issuer is no
+    /// tenant's: the resolver is asked again with the next request. For a tenant that was added, changed
+    /// or removed just now.
+    pub fn forget_tenant(&self, issuer: &str) {
+        if let Some(tenants) = &self.gate.authenticator.directory().tenants {
+            tenants.forget(issuer);
+        }
+    }
+
+    /// How many [tenants](crate::ResourceServerBuilder::tenants) are remembered at the moment.
+    #[must_use]
+    pub fn remembered_tenants(&self) -> u64 {
+        let directory = self.gate.authenticator.directory();
+        directory
+            .tenants
+            .as_ref()
+            .map_or(0, |tenants| tenants.count())
     }
 
     /// Trusts whom this policy trusts from now on, without a restart: every request that comes after
@@ -236,6 +256,8 @@ impl<R> AuthenticateLayer<R> {
     ///     Ok(())
     /// }
     /// ```
+    /// [Tenants](crate::ResourceServerBuilder::tenants) are forgotten, unless the policy was made from the same
+    /// builder, and so has the same resolver.
     pub fn reload(&self, resource_server: ResourceServer) {
         self.gate.authenticator.reload(resource_server);
     }

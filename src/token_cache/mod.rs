@@ -32,7 +32,7 @@ use table::Table;
 use crate::{
     access_token::AccessToken,
     rejection::Rejection,
-    time::UnixTime,
+    time::Moment,
     token_cache_policy::TokenCachePolicy,
     trusted::Trusted,
     verify::{KeySet, Verification, VerificationKey, judge_times},
@@ -153,11 +153,11 @@ impl Entry {
     /// none, would be chosen for it, or its policy is not the one for it any more.
     pub(crate) fn verdict(
         &self,
-        now: UnixTime,
+        now: Moment,
         generation: u64,
         keys: &KeySet,
     ) -> Option<Result<AccessToken, Rejection>> {
-        if !self.trusted.is_current() {
+        if !self.trusted.is_current(now) {
             return None;
         }
         if self.generation.load(Ordering::Relaxed) != generation {
@@ -167,7 +167,7 @@ impl Entry {
             self.generation.store(generation, Ordering::Relaxed);
         }
         Some(
-            match judge_times(now, self.trusted.leeway, self.token.times()) {
+            match judge_times(now.wall, self.trusted.leeway, self.token.times()) {
                 Ok(()) => Ok(self.token.clone()),
                 Err(kind) => Err(Rejection::from(kind).with_subject(self.token.subject())),
             },
@@ -192,7 +192,7 @@ impl Drop for Entry {
 
 #[cfg(all(test, feature = "test-util"))]
 mod tests {
-    use std::collections::HashSet;
+    use std::{collections::HashSet, time::Duration};
 
     use proptest::prelude::*;
     use serde_json::json;
@@ -200,7 +200,8 @@ mod tests {
     use super::*;
     use crate::{
         algorithm::Algorithm, authorization_server::AuthorizationServer,
-        resource_server::ResourceServer, test_util::SigningKey, verify::begin_with,
+        resource_server::ResourceServer, test_util::SigningKey, time::UnixTime,
+        trusted::Surroundings, verify::begin_with,
     };
 
     const NOW: u64 = 1_700_000_000;
@@ -281,7 +282,8 @@ mod tests {
                 let cache = TokenCache::new(&policy).unwrap();
                 let server = &scene.resource_server.authorization_servers()[0];
                 let leeway = scene.resource_server.leeway();
-                let trusted = Trusted::without_keys(server.clone(), leeway);
+                let surroundings = Surroundings::of_test();
+                let trusted = Trusted::after(None, server.clone(), leeway, &surroundings);
                 let (mut keys, mut generation, mut now) = (KeySet::default(), 0, NOW);
                 let mut seen = HashSet::new();
                 for step in steps {
@@ -299,10 +301,11 @@ mod tests {
                             let index = index.index(scene.tokens.len());
                             let sent = scene.tokens[index].as_bytes();
                             let now = UnixTime::from_secs(now);
+                            let moment = Moment { monotonic: Duration::ZERO, wall: now };
                             let mut pending = begin_with(sent, &scene.resource_server).unwrap();
                             let anew = pending.verify(now, &keys, true);
                             let remembered = cache.find(sent).and_then(|found| {
-                                found.get()?.verdict(now, generation, &keys)
+                                found.get()?.verdict(moment, generation, &keys)
                             });
                             prop_assert!(remembered.is_none() || seen.contains(&index));
                             match (&remembered, &anew) {

@@ -114,6 +114,10 @@ impl<'r> Unrouted<'r> {
         Ok(issuer.ok_or(RejectionKind::IssuerUnknown)?)
     }
 
+    pub(crate) fn unverified_kid(&self) -> Option<&str> {
+        self.0.kid()
+    }
+
     /// Goes on under the policy for its issuer.
     pub(crate) fn route<'s>(
         self,

@@ -1,0 +1,357 @@
+//! The tenants that are known at the moment, and how others become known.
+//!
+//! A tenant is what the resolver says it is, for a while: fresh, it is used as it is; after
+//! `trust_time`, it is used, and the resolver is asked again; after twice that, requests wait for the
+//! answer. What is unknown is remembered by a hash of it, since whoever sends requests chooses it.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use moka::{notification::RemovalCause, policy::EvictionPolicy, sync::Cache};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+};
+
+use crate::{
+    audit::{Event, TenantProblem, TenantUnresolved},
+    authorization_server::AuthorizationServer,
+    tenant::Tenancy,
+    time::Moment,
+    trusted::{Surroundings, Trusted},
+};
+
+/// No tenant's issuer is longer.
+const MAX_ISSUER_BYTES: usize = 512;
+
+/// So many issuers may wait for the resolver at once.
+const MAX_WAITING: usize = 1_024;
+
+/// How long a failure of the resolver is remembered, for a tenant that is known from before.
+const RETRY: Duration = Duration::from_secs(5);
+
+pub(crate) struct Tenants {
+    tenancy: Tenancy,
+    leeway: Duration,
+    surroundings: Surroundings,
+    known: Cache<Arc<str>, Arc<Tenant>>,
+    /// Until when an issuer is known to be no tenant's, by its hash.
+    unknown: Cache<[u64; 2], Duration>,
+    seeds: [RandomState; 2],
+    /// What is being resolved.
+    resolving: Mutex<HashMap<Arc<str>, watch::Receiver<Option<Outcome>>>>,
+    turns: Semaphore,
+    is_tidied: AtomicBool,
+    /// Held while a tenant is put in place of another, or forgotten.
+    changing: Mutex<()>,
+}
+
+struct Tenant {
+    trusted: Arc<Trusted>,
+    /// When the resolver was asked.
+    resolved: Duration,
+}
+
+/// What resolving came to.
+#[derive(Clone)]
+pub(crate) enum Outcome {
+    Known(Arc<Trusted>),
+    Unknown,
+    Unavailable,
+}
+
+/// What is known of an issuer without asking anybody.
+pub(crate) enum Lookup {
+    Known(Arc<Trusted>),
+    Unknown,
+    /// Ask, with [`Tenants::resolve`].
+    Ask,
+}
+
+impl Tenants {
+    pub(crate) fn new(tenancy: Tenancy, leeway: Duration, surroundings: Surroundings) -> Arc<Self> {
+        let policy = &tenancy.policy;
+        let known = Cache::builder()
+            .max_capacity(policy.max_tenants)
+            .time_to_idle(policy.idle_time)
+            // A tenant that is new has to be let in, whatever was used before.
+            .eviction_policy(EvictionPolicy::lru())
+            .eviction_listener(|_, tenant: Arc<Tenant>, cause| match cause {
+                RemovalCause::Expired | RemovalCause::Size => tenant.trusted.forget(),
+                RemovalCause::Explicit => tenant.trusted.give_way(None),
+                // Whoever replaces it says what becomes of it.
+                RemovalCause::Replaced => {}
+            });
+        let unknown = Cache::builder()
+            .max_capacity(policy.max_unknown)
+            .time_to_live(policy.unknown_time)
+            .eviction_policy(EvictionPolicy::lru());
+        Arc::new(Self {
+            known: known.build(),
+            unknown: unknown.build(),
+            seeds: [RandomState::new(), RandomState::new()],
+            resolving: Mutex::default(),
+            turns: Semaphore::new(policy.max_resolving),
+            is_tidied: AtomicBool::new(false),
+            changing: Mutex::default(),
+            tenancy,
+            leeway,
+            surroundings,
+        })
+    }
+
+    /// Whether these are the tenants of such a policy.
+    pub(crate) fn is_for(&self, tenancy: &Tenancy, leeway: Duration) -> bool {
+        self.tenancy.is_same(tenancy) && self.leeway == leeway
+    }
+
+    /// Takes no time but that of a look at a map.
+    pub(crate) fn look_up(self: &Arc<Self>, now: Moment, issuer: &str) -> Lookup {
+        if issuer.len() > MAX_ISSUER_BYTES {
+            return Lookup::Unknown;
+        }
+        let Some(tenant) = self.known.get(issuer) else {
+            let until = self.unknown.get(&self.hash(issuer));
+            return match until {
+                Some(until) if now.monotonic < until => Lookup::Unknown,
+                _ => Lookup::Ask,
+            };
+        };
+        let trust_time = self.tenancy.policy.trust_time;
+        if tenant.trusted.is_current(now) {
+            Lookup::Known(Arc::clone(&tenant.trusted))
+        } else if now.monotonic < tenant.resolved.saturating_add(2 * trust_time) {
+            // Nobody waits for this.
+            let _ = self.start(issuer);
+            Lookup::Known(Arc::clone(&tenant.trusted))
+        } else {
+            Lookup::Ask
+        }
+    }
+
+    /// Asks the resolver, together with everybody else who asks for the same issuer.
+    pub(crate) async fn resolve(self: &Arc<Self>, issuer: &str) -> Outcome {
+        let Some(mut outcome) = self.start(issuer) else {
+            return Outcome::Unavailable;
+        };
+        let resolved = async {
+            match outcome.wait_for(Option::is_some).await {
+                Ok(outcome) => outcome.clone().unwrap_or(Outcome::Unavailable),
+                Err(_) => Outcome::Unavailable,
+            }
+        };
+        tokio::time::timeout(self.tenancy.policy.deadline, resolved)
+            .await
+            .unwrap_or(Outcome::Unavailable)
+    }
+
+    /// Forgets what is known of an issuer.
+    pub(crate) fn forget(&self, issuer: &str) {
+        let _changing = lock(&self.changing);
+        // Its removal retires it.
+        self.known.invalidate(issuer);
+        self.unknown.invalidate(&self.hash(issuer));
+        // What is being resolved was asked before, and does not count.
+        lock(&self.resolving).remove(issuer);
+    }
+
+    /// Forgets everything.
+    pub(crate) fn retire(&self) {
+        for (_, tenant) in &self.known {
+            tenant.trusted.give_way(None);
+        }
+    }
+
+    /// How many tenants are remembered.
+    pub(crate) fn count(&self) -> u64 {
+        self.known.run_pending_tasks();
+        self.known.entry_count()
+    }
+
+    fn hash(&self, issuer: &str) -> [u64; 2] {
+        [0, 1].map(|n: usize| self.seeds[n].hash_one(issuer))
+    }
+
+    /// Starts to resolve an issuer, unless somebody did; in a task of its own, so that nobody who goes
+    /// away ends it. `None` if there are too many, or outside of a runtime.
+    fn start(self: &Arc<Self>, issuer: &str) -> Option<watch::Receiver<Option<Outcome>>> {
+        let runtime = Handle::try_current().ok()?;
+        let mut resolving = lock(&self.resolving);
+        if let Some(outcome) = resolving.get(issuer) {
+            return Some(outcome.clone());
+        }
+        if resolving.len() >= MAX_WAITING {
+            return None;
+        }
+        let issuer: Arc<str> = issuer.into();
+        let (sender, receiver) = watch::channel(None);
+        resolving.insert(Arc::clone(&issuer), receiver.clone());
+        drop(resolving);
+        let place = Place {
+            tenants: Arc::clone(self),
+            issuer,
+            receiver: receiver.clone(),
+        };
+        runtime.spawn(async move {
+            let outcome = place.tenants.ask(&place).await;
+            drop(place);
+            sender.send_replace(Some(outcome));
+        });
+        Some(receiver)
+    }
+
+    async fn ask(self: &Arc<Self>, place: &Place) -> Outcome {
+        let issuer = &*place.issuer;
+        let (policy, clock) = (&self.tenancy.policy, &self.surroundings.clock);
+        let turn = async {
+            let _turn = self.turns.acquire().await;
+            let asked = clock.now();
+            (asked, self.tenancy.resolver.resolve(issuer).await)
+        };
+        let answer = tokio::time::timeout(policy.deadline, turn).await;
+        let now = clock.now();
+        let (asked, answer) = match answer {
+            Ok((asked, answer)) => (asked, answer.map_err(|_| TenantProblem::Unavailable)),
+            Err(_) => (now, Err(TenantProblem::TimedOut)),
+        };
+        let _changing = lock(&self.changing);
+        if !place.is_taken() {
+            return Outcome::Unavailable;
+        }
+        let before = self.known.get(issuer);
+        match answer.and_then(|server| checked(server, issuer)) {
+            Ok(Some(server)) => {
+                let known = before.as_ref().map(|tenant| &tenant.trusted);
+                let trusted = Trusted::after(known, server, self.leeway, &self.surroundings);
+                let until = asked.monotonic.saturating_add(policy.trust_time);
+                trusted.set_current_until(until);
+                let tenant = Tenant {
+                    trusted: Arc::clone(&trusted),
+                    resolved: asked.monotonic,
+                };
+                self.known
+                    .insert(Arc::clone(&place.issuer), Arc::new(tenant));
+                if let Some(before) = before {
+                    before.trusted.give_way(Some(&trusted));
+                }
+                self.see_to_tidiness();
+                Outcome::Known(trusted)
+            }
+            Ok(None) => {
+                self.known.invalidate(issuer);
+                let until = now.monotonic.saturating_add(policy.unknown_time);
+                self.unknown.insert(self.hash(issuer), until);
+                Outcome::Unknown
+            }
+            Err(problem) => {
+                self.surroundings
+                    .audit
+                    .record(&Event::TenantUnresolved(TenantUnresolved {
+                        unverified_issuer: issuer,
+                        problem,
+                    }));
+                match before {
+                    Some(tenant)
+                        if now.monotonic < tenant.resolved.saturating_add(policy.stale_cap) =>
+                    {
+                        let until = now.monotonic.saturating_add(RETRY);
+                        tenant.trusted.set_current_until(until);
+                        Outcome::Known(Arc::clone(&tenant.trusted))
+                    }
+                    _ => Outcome::Unavailable,
+                }
+            }
+        }
+    }
+
+    fn see_to_tidiness(self: &Arc<Self>) {
+        if let Ok(runtime) = Handle::try_current()
+            && !self.is_tidied.swap(true, Ordering::AcqRel)
+        {
+            runtime.spawn(tidy(Tidier(Arc::downgrade(self))));
+        }
+    }
+}
+
+/// Whether what the resolver answered can be used for this issuer.
+fn checked(
+    server: Option<AuthorizationServer>,
+    issuer: &str,
+) -> Result<Option<AuthorizationServer>, TenantProblem> {
+    let Some(server) = server else {
+        return Ok(None);
+    };
+    if !server.is_of(issuer) {
+        return Err(TenantProblem::OtherIssuer);
+    }
+    match server.check() {
+        Ok(()) => Ok(Some(server)),
+        Err(mistake) => Err(TenantProblem::Invalid(mistake)),
+    }
+}
+
+/// A place among those that wait for the resolver; left however that ends.
+struct Place {
+    tenants: Arc<Tenants>,
+    issuer: Arc<str>,
+    receiver: watch::Receiver<Option<Outcome>>,
+}
+
+impl Place {
+    /// Whether it is still this one that the issuer is resolved by.
+    fn is_taken(&self) -> bool {
+        let resolving = lock(&self.tenants.resolving);
+        let ours = resolving.get(&self.issuer);
+        ours.is_some_and(|ours| ours.same_channel(&self.receiver))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.is_taken() {
+            lock(&self.tenants.resolving).remove(&self.issuer);
+        }
+    }
+}
+
+/// Takes note when tidying ends, however that comes about.
+struct Tidier(Weak<Tenants>);
+
+impl Drop for Tidier {
+    fn drop(&mut self) {
+        if let Some(tenants) = self.0.upgrade() {
+            tenants.is_tidied.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// Lets go of what was not used for long, also if nobody asks for anything.
+async fn tidy(tidier: Tidier) {
+    while let Some(tenants) = tidier.0.upgrade() {
+        if tenants.count() == 0 {
+            // The next tenant brings the next of us.
+            return;
+        }
+        let pause = tenants.tenancy.policy.idle_time / 10;
+        drop(tenants);
+        tokio::time::sleep(pause).await;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Tenants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tenants({})", self.known.entry_count())
+    }
+}
