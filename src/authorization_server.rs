@@ -62,7 +62,11 @@ pub struct AuthorizationServer {
     /// Whether a token without a client is another kind of token.
     pub(crate) client_required: bool,
     pub(crate) allowed_clients: Option<HashSet<String>>,
+    /// Whether the client has to be one of the audiences, if clients are not restricted otherwise.
+    pub(crate) client_is_audience: bool,
     pub(crate) user_id_claim: Option<String>,
+    /// Whether the client is the subject of a token that names none.
+    pub(crate) subject_may_be_client: bool,
     pub(crate) scope_claims: Vec<String>,
     pub(crate) scope_hierarchy: ScopeHierarchy,
     pub(crate) groups_claims: Arc<[ListClaim]>,
@@ -101,7 +105,9 @@ impl WithoutAudience {
             client_claims: names(["client_id", "cid"]),
             client_required: false,
             allowed_clients: None,
+            client_is_audience: false,
             user_id_claim: Some("uid".to_owned()),
+            subject_may_be_client: false,
             scope_claims: names(["scope", "scp"]),
             scope_hierarchy: ScopeHierarchy::default(),
             groups_claims: Arc::new([ListClaim::strings("groups")]),
@@ -346,16 +352,30 @@ impl AuthorizationServer {
         self
     }
 
+    /// Whoever asks for a token chooses its audience, so that it says nothing unless the client is ours
+    /// as well.
+    pub(crate) const fn client_is_audience(mut self) -> Self {
+        self.client_is_audience = true;
+        self
+    }
+
+    /// Tokens that a client obtained for itself have no subject: it is the client.
+    pub(crate) const fn subject_may_be_client(mut self) -> Self {
+        self.subject_may_be_client = true;
+        self
+    }
+
     pub(crate) fn tenants(mut self, tenants: Tenants) -> Self {
         self.tenants = Some(tenants);
         self
     }
 
     /// Requires the user to have signed in under one of these authentication contexts (`acr`).
-    /// Others are refused with `STEP_UP_REQUIRED`, and a challenge that says which would do
+    /// Asked for again, the new ones count. Others are refused with `STEP_UP_REQUIRED`, and a challenge that says which would do
     /// ([RFC 9470 §3](https://www.rfc-editor.org/rfc/rfc9470#section-3)).
     pub fn require_acr<V: Into<String>>(mut self, values: impl IntoIterator<Item = V>) -> Self {
         let values = names(values);
+        self.claim_rules.retain(|rule| rule.path.names() != ["acr"]);
         self.step_up = Some(Arc::new(MissingAuthentication::new(&values)));
         let values = values.into_iter().map(ClaimValue::from).collect();
         self.rule("acr", Demand::OneOf(values), RejectionKind::StepUpRequired)
@@ -368,7 +388,7 @@ impl AuthorizationServer {
         self.rule("amr", Demand::OneOf(values), RejectionKind::StepUpRequired)
     }
 
-    fn rule(
+    pub(crate) fn rule(
         mut self,
         claim: impl Into<ClaimPath>,
         demand: Demand,
@@ -519,10 +539,20 @@ impl AuthorizationServer {
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let keys = self.keys.as_ref().map_err(Clone::clone)?;
-        keys.check(self.plain_http_allowed)?;
+        // First what others are made from.
+        if let Some(tenants) = &self.tenants {
+            tenants.check()?;
+            if let Some(alias) = self.aliases.first() {
+                return Err(ConfigError::InvalidIssuer {
+                    found: without_userinfo(alias),
+                    problem: "cannot be an alias here: the issuers of tenants are written in one way",
+                });
+            }
+        }
         for issuer in self.issuers() {
             // As Google writes its own, now and then.
-            if self.issuer.strip_prefix("https://") == Some(&**issuer) {
+            if &*self.issuer == "https://accounts.google.com" && &**issuer == "accounts.google.com"
+            {
                 continue;
             }
             let problem = match Url::parse(&issuer.replace(['{', '}'], "")) {
@@ -537,10 +567,8 @@ impl AuthorizationServer {
                 });
             }
         }
+        keys.check(self.plain_http_allowed)?;
         let issuer = || self.issuer.to_string();
-        if let Some(tenants) = &self.tenants {
-            tenants.check()?;
-        }
         if let Audience::AnyOf(audiences) = &self.audience
             && (audiences.is_empty() || audiences.iter().any(|audience| audience.trim().is_empty()))
         {

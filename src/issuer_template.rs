@@ -37,6 +37,14 @@ impl Tenants {
         })
     }
 
+    /// An issuer that both lists have.
+    pub(crate) fn shared_with(&self, others: &Self) -> Option<String> {
+        let (ours, theirs) = (self.allowed.as_ref()?, others.allowed.as_ref()?);
+        let filled = ours.intersection(theirs).next()?;
+        let mut issuers = self.issuers.iter().map(|issuer| issuer.fill(filled));
+        issuers.find(|issuer| others.of_issuer(issuer).is_some())
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let Some(allowed) = &self.allowed else {
             return Ok(());

@@ -195,6 +195,26 @@ impl ResourceServerBuilder {
                 }
             }
         }
+        // A tenant that is named has one policy, which counts before the one for any.
+        let tenants = |index: &usize| self.authorization_servers.get(*index)?.tenants.as_ref();
+        let is_for_any = |index: &usize| tenants(index).is_some_and(|t| t.allowed.is_none());
+        with_tenants.sort_by_key(is_for_any);
+        let listed: Vec<_> = with_tenants.iter().filter_map(tenants).collect();
+        for (at, these) in listed.iter().enumerate() {
+            let others = listed.iter().take(at);
+            let twice = others
+                .into_iter()
+                .find_map(|others| these.shared_with(others));
+            let twice = twice.or_else(|| {
+                by_issuer
+                    .keys()
+                    .find(|issuer| these.allowed.is_some() && these.of_issuer(issuer).is_some())
+                    .map(ToString::to_string)
+            });
+            if let Some(issuer) = twice {
+                return Err(ConfigError::DuplicateIssuer { issuer });
+            }
+        }
         Ok(ResourceServer(Arc::new(Policy {
             authorization_servers: self.authorization_servers,
             by_issuer,

@@ -28,8 +28,8 @@ impl AuthorizationServer {
     /// since whoever can check them can make them. Choose a key in the provider's settings; RS256 and
     /// ES256 are accepted.
     ///
-    /// Access tokens are told from ID tokens by their `scope`. The client is read from `azp`, groups from
-    /// `groups` and `entitlements`.
+    /// Access tokens are told from ID tokens by their `azp`, from which the client is read as well. Groups
+    /// are read from `groups` and `entitlements`, scopes from `scope`, which there is from 2025.10 on.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl AuthorizationServer {
         preset(issuer, "/jwks/").with(|server| {
             server
                 .algorithms([Algorithm::Rs256, Algorithm::Es256])
-                .told_by_presence_of("scope")
+                .told_by_presence_of("azp")
                 .client_claims(["azp"])
                 .user_id_claim(None)
                 .groups_claims(["groups", "entitlements"])

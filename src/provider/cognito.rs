@@ -47,13 +47,14 @@ impl AuthorizationServer {
     /// # Security
     ///
     /// As for [`dangerous_accept_id_tokens`](Self::dangerous_accept_id_tokens): they are made for the
-    /// client, not for an API.
+    /// client, not for an API. Attributes that users may change themselves are in them as claims.
     ///
     /// # Errors
     ///
     /// As for [`cognito`](Self::cognito).
     pub fn cognito_id_tokens(region: &str, user_pool_id: &str) -> WithoutAudience {
-        pool(region, user_pool_id).with(|server| server.told_by("token_use", "id"))
+        pool(region, user_pool_id)
+            .with(|server| server.told_by("token_use", "id").client_claims(["aud"]))
     }
 }
 
@@ -63,7 +64,7 @@ fn pool(region: &str, user_pool_id: &str) -> WithoutAudience {
 }
 
 fn issuer(region: &str, user_pool_id: &str) -> Result<String, ConfigError> {
-    let (region, id) = (REGION.segment(region)?, POOL.segment(user_pool_id)?);
+    let (region, id) = (REGION.label(region)?, POOL.segment(user_pool_id)?);
     match id.split_once('_') {
         Some((of, rest)) if of == region && !rest.is_empty() => {
             Ok(format!("https://cognito-idp.{region}.amazonaws.com/{id}"))

@@ -24,8 +24,12 @@ impl AuthorizationServer {
     /// `groups` (ids of groups). A token of a user with more than 200 groups has none of them: see
     /// [`groups_complete`](crate::AccessToken::groups_complete).
     ///
+    /// Any application of the tenant gets a token for the API, without scopes and roles, unless the API's
+    /// registration requires assignment: ask for a scope or a role on each route. Map app roles and ids
+    /// of groups to roles, rather than names of groups, which others may choose.
+    ///
     /// An application with a signing key of its own (claims mapping) has its keys at
-    /// `…/{tenant}/discovery/keys?appid={client id}`: see [`jwks_uri`](Self::jwks_uri). National clouds
+    /// `…/{tenant}/discovery/v2.0/keys?appid={client id}`: see [`jwks_uri`](Self::jwks_uri). National clouds
     /// have other hosts, and no preset.
     ///
     /// # Errors
@@ -33,6 +37,7 @@ impl AuthorizationServer {
     /// Reported by [`build`](crate::ResourceServerBuilder::build): a tenant that is no GUID, such as
     /// `common`.
     pub fn entra(tenant: &str) -> WithoutAudience {
+        let tenant = &*tenant.to_ascii_lowercase();
         let fill = |template| IssuerTemplate::of(template).fill(tenant);
         Self::with_issuer(fill(V2), &fill(KEYS)).with(|server| of_tenants(server, Some(&[tenant])))
     }
@@ -69,8 +74,12 @@ fn of_tenants(server: AuthorizationServer, allowed: Option<&[&str]>) -> Authoriz
     server
         .tenants(Tenants {
             issuers: vec![IssuerTemplate::of(V2), IssuerTemplate::of(V1)],
-            allowed: allowed
-                .map(|allowed| allowed.iter().map(|&tenant| tenant.to_owned()).collect()),
+            allowed: allowed.map(|allowed| {
+                allowed
+                    .iter()
+                    .map(|tenant| tenant.to_ascii_lowercase())
+                    .collect()
+            }),
             key_issuer: IssuerTemplate::of(V2),
         })
         .told_by_client(["azp", "appid"])

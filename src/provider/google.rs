@@ -17,8 +17,10 @@ impl AuthorizationServer {
     /// Google's own APIs.
     ///
     /// Tokens have the issuer `https://accounts.google.com`, and now and then `accounts.google.com`. The
-    /// audience is the OAuth client id; of a service account's token, whatever it was asked for with.
-    /// The client is read from `azp`. There are no scopes or groups.
+    /// audience is the OAuth client id, and so has to be the client, `azp`: a service account of anybody's
+    /// gets tokens with any audience that it asks for. For those of service accounts, or of an app with a
+    /// client id of its own, say whose with [`allowed_clients`](Self::allowed_clients). There are no
+    /// scopes or groups.
     ///
     /// Everybody with a Google account has such a token. For those of your company, require the domain:
     ///
@@ -41,6 +43,7 @@ impl AuthorizationServer {
             server
                 .issuer_alias("accounts.google.com")
                 .client_claims(["azp"])
+                .client_is_audience()
                 .dangerous_accept_id_tokens()
         })
     }
@@ -48,7 +51,7 @@ impl AuthorizationServer {
     /// The assertions that Google's Identity-Aware Proxy adds to requests that it lets through.
     ///
     /// They have the issuer `https://cloud.google.com/iap`, and are signed with ES256. The audience is
-    /// `/projects/{number}/global/backendServices/{id}`, or `/projects/{number}/apps/{id}`. They come in a
+    /// `/projects/{number}/global/backendServices/{id}`, `/projects/{number}/apps/{id}` and the like. They come in a
     /// header of their own: name it with
     /// [`token_header`](crate::ResourceServerBuilder::token_header), `x-goog-iap-jwt-assertion`.
     pub fn google_iap() -> WithoutAudience {
@@ -65,6 +68,11 @@ impl AuthorizationServer {
     ///
     /// Tokens have the issuer `https://securetoken.google.com/{project_id}`, and the project's id as
     /// audience. Groups are where you write them, as a custom claim.
+    ///
+    /// Whoever signs up has such a token; so have anonymous users, if they are enabled, and those of every
+    /// tenant of the Identity Platform. [`require_claim_value`](Self::require_claim_value) on
+    /// `/firebase/sign_in_provider`, and [`forbid_claim`](Self::forbid_claim) on `/firebase/tenant`, are
+    /// for those who are not welcome.
     ///
     /// # Errors
     ///

@@ -21,6 +21,7 @@ impl AuthorizationServer {
     /// with [`jwks_uri`](Self::jwks_uri), `https://kubernetes.default.svc/openid/v1/jwks`. Or have the keys
     /// in a [file](Self::jwks_file).
     ///
+    /// Every pod gets a token with any audience that it asks for, so let the role, or the subject, decide.
     /// The subject is `system:serviceaccount:{namespace}:{name}`. The namespace is read as the one group.
     /// There are no scopes or clients. RS256 and ES256 are accepted.
     pub fn kubernetes(issuer: &str) -> WithoutAudience {

@@ -56,6 +56,12 @@ impl Setting {
     /// The origin that a domain stands for, without a trailing slash.
     fn origin(&self, domain: &str) -> Result<String, ConfigError> {
         match parse_origin(domain) {
+            Ok(url)
+                if !is_loopback(&url)
+                    && !url.host_str().is_some_and(|h| h.contains(['.', ':'])) =>
+            {
+                Err(self.mistake(domain, "is not a whole domain"))
+            }
             Ok(url) => Ok(url.origin().ascii_serialization()),
             Err(problem) => Err(self.mistake(domain, problem.text())),
         }
@@ -76,6 +82,15 @@ impl Setting {
             Ok(text)
         } else {
             Err(self.mistake(text, "has characters that do not belong there"))
+        }
+    }
+
+    /// A part of a domain, without dots.
+    fn label<'t>(&self, text: &'t str) -> Result<&'t str, ConfigError> {
+        if text.contains(['.', '_']) {
+            Err(self.mistake(text, "has characters that do not belong there"))
+        } else {
+            self.segment(text)
         }
     }
 }

@@ -31,7 +31,10 @@ impl AuthorizationServer {
     pub fn pingone(domain: &str, environment_id: &str) -> WithoutAudience {
         let issuer = DOMAIN.origin(domain).and_then(|origin| {
             if is_guid(environment_id) {
-                Ok(format!("{origin}/{environment_id}/as"))
+                Ok(format!(
+                    "{origin}/{}/as",
+                    environment_id.to_ascii_lowercase()
+                ))
             } else {
                 Err(ENVIRONMENT.mistake(environment_id, "is not a GUID"))
             }
@@ -39,6 +42,7 @@ impl AuthorizationServer {
         preset(issuer, "/jwks").with(|server| {
             server
                 .told_by_client(["client_id"])
+                .subject_may_be_client()
                 .groups_claims(["groups", "p1.permissions"])
         })
     }

@@ -10,7 +10,7 @@ use crate::{
     authorization_server::{Audience, AuthorizationServer},
     claim::{ClaimRule, ClaimValue, Demand, ListClaim, ListShape},
     issuer_template::{TENANT_CLAIM, Tenants},
-    rejection::RejectionKind,
+    rejection::{Rejection, RejectionKind},
     scope::ScopeHierarchy,
     time::UnixTime,
 };
@@ -45,9 +45,14 @@ pub(crate) fn judge(
     if claims.has("cnf") {
         return Err(RejectionKind::BindingMissing);
     }
+    // Before all else, what kind of token it is: one of another kind has other claims.
+    let tells_kind = |rule: &&ClaimRule| rule.otherwise == RejectionKind::TokenTypeRejected;
+    for rule in server.claim_rules.iter().filter(tells_kind) {
+        judge_rule(rule, claims)?;
+    }
     judge_audience(server, claims)?;
     judge_client(server, claims)?;
-    for rule in &server.claim_rules {
+    for rule in server.claim_rules.iter().filter(|rule| !tells_kind(rule)) {
         judge_rule(rule, claims)?;
     }
     let times = read_times(server, claims).map_err(malformed)?;
@@ -61,19 +66,27 @@ fn judge_audience(server: &AuthorizationServer, claims: Object<'_>) -> Result<()
         Audience::Any => true,
         Audience::AnyOf(accepted) => accepted.iter().any(|accepted| accepted == audience),
     };
-    let mut is_accepted = matches!(server.audience, Audience::Any);
-    let name = &server.audience_claim;
-    let audiences = claims.string_or_strings(name).map_err(malformed)?;
-    for audience in audiences.unescaped() {
-        is_accepted |= accepts(&audience.map_err(malformed)?);
+    let is_for_us = |name: &str| {
+        let mut is_accepted = matches!(server.audience, Audience::Any);
+        for audience in claims.string_or_strings(name)?.unescaped() {
+            is_accepted |= accepts(&audience?);
+        }
+        Ok(is_accepted)
+    };
+    let name = &*server.audience_claim;
+    // Where another claim is the audience, an `aud` that is there must be one of ours as well.
+    let also = (name != "aud" && claims.has("aud")).then_some("aud");
+    for name in std::iter::once(name).chain(also) {
+        if is_for_us(name).map_err(malformed)? {
+            continue;
+        }
+        return Err(if claims.has(name) {
+            RejectionKind::AudienceMismatch
+        } else {
+            RejectionKind::ClaimInvalid
+        });
     }
-    if is_accepted {
-        Ok(())
-    } else if claims.has(name) {
-        Err(RejectionKind::AudienceMismatch)
-    } else {
-        Err(RejectionKind::ClaimInvalid)
-    }
+    Ok(())
 }
 
 fn malformed(_: Malformed) -> RejectionKind {
@@ -82,14 +95,21 @@ fn malformed(_: Malformed) -> RejectionKind {
 
 fn judge_client(server: &AuthorizationServer, claims: Object<'_>) -> Result<(), RejectionKind> {
     let client_id = client_id(server, claims).map_err(malformed)?;
-    let Some(allowed) = &server.allowed_clients else {
-        return Ok(());
+    let is_allowed = |client: &str| match (&server.allowed_clients, &server.audience) {
+        (Some(allowed), _) => allowed.contains(client),
+        (None, Audience::AnyOf(audiences)) if server.client_is_audience => {
+            audiences.iter().any(|audience| audience == client)
+        }
+        (None, _) => true,
     };
+    if server.allowed_clients.is_none() && !server.client_is_audience {
+        return Ok(());
+    }
     let client_id = client_id
         .map(|client_id| client_id.unescape(claims.text()))
         .transpose()
         .map_err(malformed)?;
-    if client_id.is_some_and(|client_id| allowed.contains(&*client_id)) {
+    if client_id.is_some_and(|client_id| is_allowed(&client_id)) {
         Ok(())
     } else {
         Err(RejectionKind::ClientNotAllowed)
@@ -114,10 +134,26 @@ fn client_id(
     Ok(found)
 }
 
+/// The rejection of this kind, with what would help: another context does not, where the token lacks
+/// something else.
+pub(crate) fn rejection(
+    server: &AuthorizationServer,
+    kind: RejectionKind,
+    claims: Object<'_>,
+) -> Rejection {
+    let mut rules = server.claim_rules.iter();
+    let lacks_context =
+        |rule: &ClaimRule| rule.path.names() == ["acr"] && judge_rule(rule, claims).is_err();
+    if kind == RejectionKind::StepUpRequired && !rules.any(lacks_context) {
+        return kind.into();
+    }
+    server.rejection(kind)
+}
+
 fn judge_rule(rule: &ClaimRule, claims: Object<'_>) -> Result<(), RejectionKind> {
     let is_met = at_path(claims, rule.path.names(), |value| {
         Ok(match (&rule.demand, value) {
-            (Demand::Present, value) => value.is_some(),
+            (Demand::Present, value) => value.is_some_and(|value| value.text() != "null"),
             (Demand::Absent, value) => value.is_none(),
             (Demand::OneOf(_), None) => false,
             (Demand::OneOf(accepted), Some(value)) => match value.elements() {
@@ -229,9 +265,16 @@ pub(crate) fn read(
     members: &Members,
 ) -> Result<Verified, Malformed> {
     let claims = Object::new(payload, members);
-    let required = |name| claims.raw_string(name)?.ok_or(Malformed);
-    let (issuer, subject) = (required("iss")?, required("sub")?);
+    let issuer = claims.raw_string("iss")?.ok_or(Malformed)?;
     let client_id = client_id(server, claims)?;
+    let subject = match claims.raw_string("sub")? {
+        None if server.subject_may_be_client => client_id,
+        subject => subject,
+    };
+    let subject = subject.ok_or(Malformed)?;
+    if subject.unescape(claims.text())?.is_empty() {
+        return Err(Malformed);
+    }
     let token_id = claims.raw_string("jti")?;
     let user_id = match &server.user_id_claim {
         Some(name) => claims.raw_string(name)?,
@@ -448,7 +491,7 @@ impl Groups {
 
     fn add_split(&mut self, value: Value<'_>, at: char, claim: u8) -> Result<(), Malformed> {
         for name in value.unescaped(value.string()?)?.split(at) {
-            let name = name.trim();
+            let name = name.trim_matches(' ');
             if !name.is_empty() {
                 let name = self.keep_beside(name)?;
                 self.list.push((name, claim));

@@ -213,7 +213,7 @@ impl<'s> Pending<'_, 's> {
         let times = match claims::judge(now, self.leeway, server, token.claims()) {
             Ok(times) => times,
             Err(kind) => {
-                let rejection = server.rejection(kind);
+                let rejection = claims::rejection(server, kind, token.claims());
                 return Err(if name_refused && is_signed() {
                     token.refused(rejection)
                 } else {
