@@ -124,6 +124,7 @@ mod extract;
 mod issuer_template;
 mod jwks;
 mod jwks_policy;
+mod key_snapshot;
 mod key_source;
 pub mod middleware;
 mod provider;
@@ -153,6 +154,7 @@ pub use claim::{ClaimPath, ClaimValue, ListClaim};
 pub use error::ConfigError;
 pub use jwks::KeyStatus;
 pub use jwks_policy::JwksPolicy;
+pub use key_snapshot::KeySnapshot;
 pub use middleware::{
     AuthenticateLayer, AuthenticateLayerBuilder, EmptyRejection, EndStreamsLayer, JsonRejection,
     KeyHealth, RejectionBody, RejectionResponse, RememberedTokens, RequireLayer,

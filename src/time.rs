@@ -55,6 +55,10 @@ impl UnixTime {
     pub(crate) const fn saturating_add(self, by: Duration) -> Self {
         Self(self.0.saturating_add(by))
     }
+
+    pub(crate) const fn saturating_sub(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(by))
+    }
 }
 
 /// One reading of both clocks.

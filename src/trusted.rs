@@ -12,6 +12,7 @@ use crate::{
     audit::{Audit, Event, Trusted as TrustedEvent},
     authorization_server::AuthorizationServer,
     jwks::{HttpClient, KeyCache},
+    key_snapshot::KeySnapshot,
     time::{Clock, Moment},
 };
 
@@ -32,6 +33,8 @@ pub(crate) struct Surroundings {
     pub(crate) clock: Clock,
     pub(crate) client: HttpClient,
     pub(crate) audit: Audit,
+    /// Keys from before the process began.
+    pub(crate) snapshot: Arc<KeySnapshot>,
 }
 
 impl Trusted {
@@ -111,6 +114,7 @@ impl Surroundings {
             self.clock.clone(),
             self.client.clone(),
             self.audit.clone(),
+            &self.snapshot,
         ))
     }
 
@@ -121,6 +125,7 @@ impl Surroundings {
             clock: Clock::system(),
             client: HttpClient::default(),
             audit: Audit::default(),
+            snapshot: Arc::default(),
         }
     }
 }

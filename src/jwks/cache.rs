@@ -28,6 +28,7 @@ use super::{
 use crate::{
     audit::{Audit, Event, FetchFailure, KeyFetch, KeysChanged, Outage, Recovery},
     authorization_server::AuthorizationServer,
+    key_snapshot::{KeySnapshot, SavedKeys},
     time::{Clock, Moment},
     verify::KeySet,
 };
@@ -86,20 +87,27 @@ impl KeyCache {
         clock: Clock,
         client: HttpClient,
         audit: Audit,
+        snapshot: &KeySnapshot,
     ) -> Self {
         let mut policy = server.jwks.clone();
         if matches!(&server.keys, Ok(source) if source.is_watched()) {
             policy = policy.ttl_min(WATCH_INTERVAL);
         }
-        let state = Mutex::new(State::new(clock.now(), policy));
+        let now = clock.now();
+        let mut state = State::new(now, policy);
+        if let Some((keys, fetched_at)) = snapshot.keys_for(&server)
+            && fetched_at <= now.wall
+        {
+            state.inherit(now, keys, now.wall.saturating_since(fetched_at));
+        }
         Self(Arc::new(Shared {
             server,
             clock,
             client,
             audit,
-            state,
+            view: ArcSwapOption::new(state.view().map(Arc::new)),
+            state: Mutex::new(state),
             discovered: Mutex::default(),
-            view: ArcSwapOption::empty(),
             driver_runs: AtomicBool::new(false),
             driver: AtomicU64::new(0),
             kick: ArcSwap::default(),
@@ -131,6 +139,14 @@ impl KeyCache {
             let view = self.0.view.load();
             view.is_some().then_some(AtHand(view))
         })
+    }
+
+    /// The keys that it has, whether or not they may still be used.
+    pub(crate) fn save(&self) -> Option<SavedKeys> {
+        let view = self.0.view.load_full()?;
+        let now = self.0.clock.now();
+        let fetched_at = now.wall.saturating_sub(view.snapshot.age(now));
+        SavedKeys::new(&self.0.server, &view.snapshot.keys, fetched_at)
     }
 
     /// Says that its authorization server is not trusted any more, to whoever waits for changes.
@@ -481,6 +497,7 @@ mod tests {
             Clock::system(),
             HttpClient::default(),
             Audit::default(),
+            &KeySnapshot::default(),
         );
         let now = cache.0.clock.now();
         let mut state = cache.0.lock();

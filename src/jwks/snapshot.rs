@@ -16,6 +16,8 @@ pub(crate) struct Snapshot {
     /// From when the ages below count: from when the server was asked, unless it took so long to
     /// answer that little of the life would be left.
     pub(crate) born: Moment,
+    /// How old it was then, if it is from before this process began.
+    pub(crate) inherited: Duration,
     /// The ages at which it should be refreshed, at which it needs to be, and at which it is dead.
     pub(crate) soft: Duration,
     pub(crate) life: Duration,
@@ -37,7 +39,7 @@ pub(crate) enum Freshness {
 
 impl Snapshot {
     pub(crate) fn age(&self, now: Moment) -> Duration {
-        now.age_of(self.born)
+        self.inherited + now.age_of(self.born)
     }
 
     pub(crate) fn freshness(&self, now: Moment) -> Freshness {

@@ -42,6 +42,8 @@ pub(crate) struct State {
     settled: HashMap<String, Duration>,
     /// The server publishes no usable key, while we still hold some.
     probation: Option<Probation>,
+    /// When keys were taken over from another process.
+    inherited: Option<Moment>,
     /// Whether anybody has asked for keys yet.
     wanted: bool,
     /// Since when somebody waits for a fetch that was not begun.
@@ -173,10 +175,32 @@ impl State {
             refresh: None,
             settled: HashMap::new(),
             probation: None,
+            inherited: None,
             wanted: false,
             neglected_since: None,
             generation: 0,
         }
+    }
+
+    /// Takes over keys that another process had, as if they had been past their life ever since: they
+    /// are used if their server cannot be reached, and not longer than if this process had them.
+    pub(crate) fn inherit(&mut self, now: Moment, keys: KeySet, age: Duration) {
+        if self.snapshot.is_some() || keys.is_empty() || age >= self.policy.stale_cap {
+            return;
+        }
+        self.generation += 1;
+        self.inherited = Some(now);
+        self.snapshot = Some(Arc::new(Snapshot {
+            keys: Arc::new(keys),
+            generation: self.generation,
+            asked: now,
+            born: now,
+            inherited: age,
+            soft: Duration::ZERO,
+            life: Duration::ZERO,
+            hard: self.policy.stale_cap,
+            etag: None,
+        }));
     }
 
     #[cfg(all(test, feature = "test-util"))]
@@ -325,11 +349,19 @@ impl State {
                 since,
                 lasts: lasts + SLACK,
             }),
-            // Until the empty set is looked at again, nothing has changed.
-            Fetch::Idle => self.probation.filter(|p| p.in_time).map(|p| Grace {
-                since: p.since,
-                lasts: self.confirmation_gap() + SLACK,
-            }),
+            Fetch::Idle => match (self.inherited, self.probation) {
+                // Until their server has been asked.
+                (Some(since), _) => Some(Grace {
+                    since,
+                    lasts: self.policy.fetch_deadline + SLACK,
+                }),
+                // Until the empty set is looked at again, nothing has changed.
+                (None, Some(p)) if p.in_time => Some(Grace {
+                    since: p.since,
+                    lasts: self.confirmation_gap() + SLACK,
+                }),
+                (None, _) => None,
+            },
             Fetch::InFlight { .. } => None,
         };
         Some(View { snapshot, grace })
@@ -398,6 +430,7 @@ impl State {
         self.refresh = None;
         // As long as the keys could be used just now, this is no late awakening.
         let in_time = self.view().is_some_and(|view| view.is_usable(now));
+        self.inherited = None;
         self.fetch = Fetch::InFlight {
             started: now,
             in_time,
@@ -510,6 +543,7 @@ impl State {
             generation: self.generation,
             asked,
             born,
+            inherited: Duration::ZERO,
             // Servers that started together should not refresh together.
             soft: life.mul_f64(ahead * (0.9 + 0.2 * random)),
             life,
@@ -597,7 +631,13 @@ impl State {
             None => KeyStatus::Down {
                 retry_in: self.attempt_in(now),
             },
-            Some(_) if self.failures == 0 && self.probation.is_none() => KeyStatus::Ready,
+            Some(snapshot)
+                if self.failures == 0
+                    && self.probation.is_none()
+                    && snapshot.freshness(now) != Freshness::Stale =>
+            {
+                KeyStatus::Ready
+            }
             Some(snapshot) => KeyStatus::Degraded {
                 age: snapshot.age(now),
                 stale: snapshot.freshness(now) == Freshness::Stale,

@@ -20,6 +20,7 @@ use crate::{
     access_policy::AccessPolicy,
     audit::{Audit, AuditSink},
     jwks::{HttpClient, KeyStatus},
+    key_snapshot::KeySnapshot,
     resource_server::ResourceServer,
     time::Clock,
     trusted::Surroundings,
@@ -71,6 +72,7 @@ impl AuthenticateLayer {
             clock: Clock::system(),
             client: HttpClient::default(),
             audit: Audit::default(),
+            snapshot: KeySnapshot::default(),
         }
     }
 }
@@ -214,6 +216,19 @@ impl<R> AuthenticateLayer<R> {
             .collect()
     }
 
+    /// The keys that are held, for the next process to [start with](AuthenticateLayerBuilder::key_snapshot);
+    /// not those of tenants.
+    #[must_use]
+    pub fn key_snapshot(&self) -> KeySnapshot {
+        let directory = self.gate.authenticator.directory();
+        KeySnapshot {
+            key_sets: directory
+                .iter()
+                .filter_map(|trusted| trusted.keys.save())
+                .collect(),
+        }
+    }
+
     /// Forgets what is known of a [tenant](crate::ResourceServerBuilder::tenants), or that the issuer is no
     /// tenant's: the resolver is asked again with the next request. For a tenant that was added, changed
     /// or removed just now.
@@ -300,6 +315,7 @@ pub struct AuthenticateLayerBuilder {
     clock: Clock,
     client: HttpClient,
     audit: Audit,
+    snapshot: KeySnapshot,
 }
 
 impl AuthenticateLayerBuilder {
@@ -319,6 +335,13 @@ impl AuthenticateLayerBuilder {
         self
     }
 
+    /// Starts with these keys, until they are fetched: see [`KeySnapshot`]. They are for the authorization
+    /// servers that they were fetched from, and for no others.
+    pub fn key_snapshot(mut self, snapshot: KeySnapshot) -> Self {
+        self.snapshot = snapshot;
+        self
+    }
+
     /// Reads the time from this clock: for tests, with the feature `test-util`.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -331,6 +354,7 @@ impl AuthenticateLayerBuilder {
             clock: self.clock,
             client: self.client,
             audit: self.audit,
+            snapshot: Arc::new(self.snapshot),
         };
         let authenticator = Arc::new(Authenticator::new(self.resource_server, surroundings));
         let gate = Gate {

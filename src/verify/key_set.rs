@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use base64_simd::URL_SAFE_NO_PAD;
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::value::RawValue;
+use serde_json::{Value, json, value::RawValue};
 
 use super::signature::{PublicKey, Verifier};
 use crate::{algorithm::Algorithm, authorization_server::AuthorizationServer};
@@ -34,8 +34,32 @@ pub(crate) struct VerificationKey {
     issuer: Option<String>,
     algorithm: Algorithm,
     /// The key's numbers, to tell whether it is the same key.
-    material: Vec<u8>,
+    material: Material,
     verifier: Verifier,
+}
+
+/// A key's numbers.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Material {
+    Rsa { n: Box<[u8]>, e: Box<[u8]> },
+    Ec { x: Box<[u8]>, y: Box<[u8]> },
+    Ed25519 { x: Box<[u8]> },
+}
+
+impl From<PublicKey<'_>> for Material {
+    fn from(key: PublicKey<'_>) -> Self {
+        match key {
+            PublicKey::Rsa { n, e } => Self::Rsa {
+                n: n.into(),
+                e: e.into(),
+            },
+            PublicKey::Ec { x, y } => Self::Ec {
+                x: x.into(),
+                y: y.into(),
+            },
+            PublicKey::Ed25519 { x } => Self::Ed25519 { x: x.into() },
+        }
+    }
 }
 
 /// What a token's `kid` and algorithm lead to.
@@ -189,6 +213,25 @@ impl KeySet {
         (ours.iter().map(|key| key.identity())).eq(theirs.iter().map(|key| key.identity()))
     }
 
+    /// The keys, each as a JWK. Read again for the same authorization server, they are the same.
+    pub(crate) fn to_jwks(&self) -> Vec<Value> {
+        let mut jwks: Vec<(&VerificationKey, bool)> = Vec::new();
+        for key in &self.keys {
+            let same = |(other, _): &&mut (&VerificationKey, bool)| {
+                (&other.kid, &other.issuer, &other.material)
+                    == (&key.kid, &key.issuer, &key.material)
+            };
+            match jwks.iter_mut().find(same) {
+                // It names no algorithm, or it would not have several.
+                Some((_, has_several)) => *has_several = true,
+                None => jwks.push((key, false)),
+            }
+        }
+        let jwks = jwks.into_iter();
+        jwks.map(|(key, has_several)| key.to_jwk(!has_several))
+            .collect()
+    }
+
     fn of_kid(&self, kid: &str) -> &[Arc<VerificationKey>] {
         let from = self
             .keys
@@ -220,8 +263,33 @@ impl VerificationKey {
         self.issuer.as_deref()
     }
 
+    fn to_jwk(&self, with_algorithm: bool) -> Value {
+        let text = |number: &[u8]| URL_SAFE_NO_PAD.encode_to_string(number);
+        let mut jwk = match &self.material {
+            Material::Rsa { n, e } => json!({ "kty": "RSA", "n": text(n), "e": text(e) }),
+            Material::Ec { x, y } => {
+                let crv = curve(self.algorithm);
+                json!({ "kty": "EC", "crv": crv, "x": text(x), "y": text(y) })
+            }
+            Material::Ed25519 { x } => {
+                json!({ "kty": "OKP", "crv": curve(self.algorithm), "x": text(x) })
+            }
+        };
+        let algorithm = with_algorithm.then(|| self.algorithm.as_str());
+        for (name, value) in [
+            ("kid", self.kid.as_deref()),
+            ("issuer", self.issuer.as_deref()),
+            ("alg", algorithm),
+        ] {
+            if let Some(value) = value {
+                jwk[name] = value.into();
+            }
+        }
+        jwk
+    }
+
     /// Ordered by the id first.
-    fn identity(&self) -> (Option<&str>, &'static str, &[u8], Option<&str>) {
+    fn identity(&self) -> (Option<&str>, &'static str, &Material, Option<&str>) {
         let (kid, issuer) = (self.kid.as_deref(), self.issuer.as_deref());
         (kid, self.algorithm.as_str(), &self.material, issuer)
     }
@@ -284,17 +352,11 @@ impl Jwk {
 
     /// Whether the key's curve, or lack of one, is that of the algorithm.
     fn fits(&self, algorithm: Algorithm) -> bool {
-        let (kty, crv) = match algorithm {
-            Algorithm::Rs256
-            | Algorithm::Rs384
-            | Algorithm::Rs512
-            | Algorithm::Ps256
-            | Algorithm::Ps384
-            | Algorithm::Ps512 => ("RSA", None),
-            Algorithm::Es256 => ("EC", Some("P-256")),
-            Algorithm::Es384 => ("EC", Some("P-384")),
-            Algorithm::Es512 => ("EC", Some("P-521")),
-            Algorithm::EdDsa => ("OKP", Some("Ed25519")),
+        let crv = curve(algorithm);
+        let kty = match crv {
+            None => "RSA",
+            Some("Ed25519") => "OKP",
+            Some(_) => "EC",
         };
         self.kty == kty
             && (crv.is_none() || self.crv.as_deref() == crv)
@@ -302,6 +364,22 @@ impl Jwk {
                 .alg
                 .as_deref()
                 .is_none_or(|alg| alg.parse() == Ok(algorithm))
+    }
+}
+
+/// The curve that keys of an algorithm are on.
+const fn curve(algorithm: Algorithm) -> Option<&'static str> {
+    match algorithm {
+        Algorithm::Rs256
+        | Algorithm::Rs384
+        | Algorithm::Rs512
+        | Algorithm::Ps256
+        | Algorithm::Ps384
+        | Algorithm::Ps512 => None,
+        Algorithm::Es256 => Some("P-256"),
+        Algorithm::Es384 => Some("P-384"),
+        Algorithm::Es512 => Some("P-521"),
+        Algorithm::EdDsa => Some("Ed25519"),
     }
 }
 
@@ -343,7 +421,7 @@ fn usable_keys(jwk: &RawValue, algorithms: &[Algorithm]) -> Vec<VerificationKey>
                 kid: jwk.kid.clone(),
                 issuer: jwk.issuer.clone(),
                 algorithm,
-                material: [n, &[0], e, &x, &y].concat(),
+                material: key.into(),
                 verifier: Verifier::new(algorithm, key)?,
             })
         })
@@ -363,8 +441,6 @@ fn without_leading_zeros(number: &[u8]) -> &[u8] {
 
 #[cfg(all(test, feature = "test-util"))]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::test_util::SigningKey;
 
@@ -386,5 +462,34 @@ mod tests {
         assert!(Arc::ptr_eq(&before.keys[0], &after.keys[0]));
         assert!(!Arc::ptr_eq(&before.keys[1], &after.keys[1]));
         assert!(after.same_keys(&set(&[&a, &other_b])));
+    }
+
+    #[test]
+    fn keys_that_are_written_and_read_again_are_the_same() {
+        let all = Algorithm::ALL
+            .iter()
+            .copied()
+            .filter(|alg| alg.is_supported());
+        let server = AuthorizationServer::okta_custom("company.okta.com", "default")
+            .audience("api")
+            .algorithms(all.clone());
+        let mut jwks = Vec::new();
+        for algorithm in all {
+            let mut jwk = SigningKey::generate(algorithm).jwk();
+            jwks.push(jwk.clone());
+            jwk["kid"] = "x".into();
+            jwk["issuer"] = "https://id.example/{tenantid}".into();
+            jwk.as_object_mut().unwrap().remove("alg");
+            jwks.push(jwk);
+        }
+        let read = |jwks: &[Value]| {
+            let text = json!({ "keys": jwks }).to_string();
+            KeySet::from_json(text.as_bytes(), &server).unwrap()
+        };
+        let keys = read(&jwks);
+        let again = read(&keys.to_jwks());
+        assert!(again.same_keys(&keys));
+        assert_eq!(again.len(), keys.len());
+        assert_eq!(again.left_out(), 0);
     }
 }
