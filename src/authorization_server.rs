@@ -8,6 +8,7 @@ use crate::{
     algorithm::Algorithm,
     claim::{ClaimPath, ClaimRule, ClaimValue, Demand, ListClaim},
     error::{ConfigError, without_userinfo},
+    introspection::Introspection,
     issuer_template::Tenants,
     jwks_policy::JwksPolicy,
     key_source::{Discovery, KeySource, problem_of_url},
@@ -75,6 +76,7 @@ pub struct AuthorizationServer {
     pub(crate) claim_rules: Vec<ClaimRule>,
     pub(crate) max_token_age: Option<Duration>,
     step_up: Option<Arc<MissingAuthentication>>,
+    pub(crate) introspection: Option<Introspection>,
     pub(crate) jwks: JwksPolicy,
     pub(crate) at_jwt_required: bool,
     pub(crate) id_tokens_accepted: bool,
@@ -116,6 +118,7 @@ impl WithoutAudience {
             claim_rules: Vec::new(),
             max_token_age: None,
             step_up: None,
+            introspection: None,
             jwks: JwksPolicy::default(),
             at_jwt_required: false,
             id_tokens_accepted: false,
@@ -409,6 +412,29 @@ impl AuthorizationServer {
         self
     }
 
+    /// Also accepts opaque tokens, which the authorization server is asked about. JWTs are still verified
+    /// with its keys, unless [`also_for_jwts`](Introspection::also_for_jwts) says otherwise.
+    ///
+    /// What is asked of a token is asked of the answer. Of several authorization servers, opaque tokens
+    /// can be one's only.
+    #[cfg(feature = "introspection")]
+    pub fn introspection(mut self, introspection: Introspection) -> Self {
+        self.introspection = Some(introspection);
+        self
+    }
+
+    /// An authorization server that has no keys to verify tokens with, and is asked about each.
+    ///
+    /// `issuer` is what the answer's `iss` must be, if it is there.
+    #[cfg(feature = "introspection")]
+    pub fn introspected(
+        issuer: impl Into<String>,
+        introspection: Introspection,
+    ) -> WithoutAudience {
+        WithoutAudience::new(issuer.into(), Ok(KeySource::Nowhere))
+            .with(|server| server.introspection(introspection.also_for_jwts()))
+    }
+
     /// How its keys are fetched, and how long they are used.
     pub fn jwks_policy(mut self, policy: JwksPolicy) -> Self {
         self.jwks = policy;
@@ -527,6 +553,12 @@ impl AuthorizationServer {
             && self.plain_http_allowed == other.plain_http_allowed
     }
 
+    /// Whether it is asked about its JWTs, too.
+    pub(crate) fn introspects_jwts(&self) -> bool {
+        let introspection = self.introspection.as_ref();
+        introspection.is_some_and(|introspection| introspection.is_for_jwts)
+    }
+
     /// The rejection of this kind, with what would help.
     pub(crate) fn rejection(&self, kind: RejectionKind) -> Rejection {
         match &self.step_up {
@@ -586,6 +618,9 @@ impl AuthorizationServer {
                 issuer: issuer(),
                 problem,
             });
+        }
+        if let Some(introspection) = &self.introspection {
+            introspection.check(self.plain_http_allowed)?;
         }
         self.check_claims()?;
         self.scope_hierarchy.check()?;

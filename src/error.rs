@@ -67,6 +67,16 @@ pub enum ConfigError {
         /// The issuer.
         issuer: String,
     },
+    /// Two authorization servers are to be asked about opaque tokens.
+    #[error(
+        "opaque tokens do not say whose they are: only one authorization server can be asked, and both {issuer:?} and {other:?} have an introspection endpoint"
+    )]
+    SeveralIntrospections {
+        /// One issuer.
+        issuer: String,
+        /// The other.
+        other: String,
+    },
     /// Nobody is trusted.
     #[error("no authorization server is trusted: add one with `trust`, or those of `tenants`")]
     NoAuthorizationServer,

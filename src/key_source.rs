@@ -21,6 +21,8 @@ pub(crate) enum KeySource {
     File(PathBuf),
     /// A JWK Set or a JWK in each file of this directory.
     Directory(PathBuf),
+    /// Nowhere: its tokens are introspected.
+    Nowhere,
 }
 
 /// Where an issuer's metadata may be, and which key sets it may name.
@@ -76,7 +78,7 @@ impl KeySource {
         let urls = match self {
             Self::Uri(url) => std::slice::from_ref(url),
             Self::Discovery(discovery) => &discovery.documents,
-            Self::Json(_) | Self::File(_) | Self::Directory(_) => &[],
+            Self::Json(_) | Self::File(_) | Self::Directory(_) | Self::Nowhere => &[],
         };
         match urls.iter().find_map(|url| {
             let problem = problem_of_url(url, plain_http_allowed)?;
@@ -98,6 +100,7 @@ impl fmt::Display for KeySource {
                 None => Ok(()),
             },
             Self::Json(_) => f.write_str("given keys"),
+            Self::Nowhere => f.write_str("none"),
             Self::File(path) | Self::Directory(path) => write!(f, "{}", path.display()),
         }
     }

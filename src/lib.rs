@@ -91,6 +91,7 @@
 //! | `rust_crypto` | signatures by the RustCrypto crates, in pure Rust: slower, no ES512, RSA keys to 4096 bits |
 //! | `axum` | [`AccessToken`] as an extractor, [`Rejection`] as a response |
 //! | `tonic` | [`Rejection`] as a `tonic::Status`, services that keep their name, refusals with tonic's body |
+//! | `introspection` | opaque tokens, by asking their authorization server (RFC 7662) |
 //! | `tracing` | `TracingAudit`, the [audit] sink that logs |
 //! | `test-util` | an authorization server, signing keys and a fake clock for tests |
 //!
@@ -121,6 +122,8 @@ mod claim;
 mod error;
 #[cfg(feature = "axum")]
 mod extract;
+mod introspection;
+mod introspector;
 mod issuer_template;
 mod jwks;
 mod jwks_policy;
@@ -152,6 +155,8 @@ pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use authorization_server::{AuthorizationServer, WithoutAudience};
 pub use claim::{ClaimPath, ClaimValue, ListClaim};
 pub use error::ConfigError;
+#[cfg(feature = "introspection")]
+pub use introspection::{ClientAuthentication, Introspection};
 pub use jwks::KeyStatus;
 pub use jwks_policy::JwksPolicy;
 pub use key_snapshot::KeySnapshot;

@@ -310,6 +310,10 @@ rejection_kinds! {
     /// key may have been replaced under its id meanwhile: else every forgery would be a 503.
     SignatureInvalid: UNAUTHORIZED, INVALID_TOKEN, grpc 16, Signature,
         "SIGNATURE_INVALID", "the token's signature is not valid";
+    /// The authorization server says that the token is not active (RFC 7662 §2.2): expired, revoked, or
+    /// not one of its own.
+    TokenInactive: UNAUTHORIZED, INVALID_TOKEN, grpc 16, Signature,
+        "TOKEN_INACTIVE", "the token is not active";
     /// A claim that is needed is missing or has the wrong type.
     ClaimInvalid: UNAUTHORIZED, INVALID_TOKEN, grpc 16, Claims,
         "CLAIM_INVALID", "a claim of the token is missing or malformed";

@@ -37,6 +37,8 @@ struct Policy {
     by_issuer: BTreeMap<Arc<str>, usize>,
     /// Those with an issuer for each tenant.
     with_tenants: Vec<usize>,
+    /// The one that opaque tokens are from.
+    of_opaque: Option<usize>,
     leeway: Duration,
     token_cache: TokenCachePolicy,
     token_header: Option<HeaderName>,
@@ -62,6 +64,11 @@ impl ResourceServer {
 
     pub(crate) fn leeway(&self) -> Duration {
         self.0.leeway
+    }
+
+    /// The place in the list of the authorization server that opaque tokens are from.
+    pub(crate) fn of_opaque(&self) -> Option<usize> {
+        self.0.of_opaque
     }
 
     /// Where tokens are, if not in `Authorization`.
@@ -215,10 +222,22 @@ impl ResourceServerBuilder {
                 return Err(ConfigError::DuplicateIssuer { issuer });
             }
         }
+        let introspecting = (self.authorization_servers.iter().enumerate())
+            .filter(|(_, server)| server.introspection.is_some());
+        let mut introspecting = introspecting.map(|(index, server)| (index, server.issuer()));
+        let of_opaque = introspecting.next();
+        if let (Some((_, issuer)), Some((_, other))) = (of_opaque, introspecting.next()) {
+            return Err(ConfigError::SeveralIntrospections {
+                issuer: issuer.to_owned(),
+                other: other.to_owned(),
+            });
+        }
+        let of_opaque = of_opaque.map(|(index, _)| index);
         Ok(ResourceServer(Arc::new(Policy {
             authorization_servers: self.authorization_servers,
             by_issuer,
             with_tenants,
+            of_opaque,
             leeway: self.leeway,
             token_cache: self.token_cache,
             token_header: self.token_header,

@@ -11,6 +11,7 @@ use std::{
 use crate::{
     audit::{Audit, Event, Trusted as TrustedEvent},
     authorization_server::AuthorizationServer,
+    introspector::Introspector,
     jwks::{HttpClient, KeyCache},
     key_snapshot::KeySnapshot,
     time::{Clock, Moment},
@@ -22,6 +23,8 @@ pub(crate) struct Trusted {
     pub(crate) server: Arc<AuthorizationServer>,
     pub(crate) leeway: Duration,
     pub(crate) keys: Arc<KeyCache>,
+    /// Who asks it about tokens, if it is asked.
+    pub(crate) introspector: Option<Arc<Introspector>>,
     /// Until when this is the policy, in whole seconds of the monotonic clock; zero once another has
     /// taken its place, or none.
     current_until: AtomicU64,
@@ -57,7 +60,14 @@ impl Trusted {
             Some(before) if before.server.has_keys_of(&server) => Arc::clone(&before.keys),
             _ => surroundings.keys_of(&server),
         };
+        let introspector = match before {
+            Some(before) if before.server.introspection == server.introspection => {
+                before.introspector.clone()
+            }
+            _ => Introspector::new(&server, surroundings),
+        };
         Arc::new(Self {
+            introspector,
             server,
             leeway,
             keys,

@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use http::Method;
+use url::Url;
 
 use crate::{
     access_token::AccessToken,
@@ -17,6 +18,8 @@ use crate::{
 pub enum Event<'a> {
     /// An authorization server is trusted from now on.
     Trusted(Trusted<'a>),
+    /// An authorization server was asked about a token.
+    TokenIntrospection(TokenIntrospection<'a>),
     /// Whether an issuer is a tenant's could not be told.
     TenantUnresolved(TenantUnresolved<'a>),
     /// A request was let through or refused.
@@ -109,6 +112,22 @@ impl Decision<'_> {
     }
 }
 
+/// An authorization server was asked about a token.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TokenIntrospection<'a> {
+    /// Whom.
+    pub issuer: &'a str,
+    /// Where.
+    pub endpoint: &'a Url,
+    /// Why there was no usable answer; `None` if there was.
+    pub failure: Option<FetchFailure>,
+    /// Whether the token is active, if there was an answer.
+    pub active: bool,
+    /// How long it took.
+    pub took: Duration,
+}
+
 /// Whether an issuer is a tenant's could not be told.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -167,7 +186,7 @@ pub struct KeyFetch<'a> {
     pub took: Duration,
 }
 
-/// Why keys could not be had.
+/// Why keys, or an answer, could not be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FetchFailure {
@@ -197,6 +216,8 @@ pub enum FetchFailure {
     Redirected,
     /// A file that cannot be read, or is none.
     Unreadable,
+    /// An answer that does not say whether the token is active.
+    NotAnIntrospection,
 }
 
 impl fmt::Display for FetchFailure {
@@ -217,6 +238,9 @@ impl fmt::Display for FetchFailure {
                 f.write_str("answered with a jwks_uri on plain http or on another origin")
             }
             Self::Redirected => f.write_str("redirected the request for its metadata"),
+            Self::NotAnIntrospection => {
+                f.write_str("answered with something that is no introspection response")
+            }
             Self::Unreadable => f.write_str("the file cannot be read"),
             Self::NoUsableKey => f.write_str("answered with a set without a usable key"),
         }

@@ -32,7 +32,7 @@ mod tracing;
 
 pub use event::{
     Decision, Event, FetchFailure, KeyFacts, KeyFetch, KeysChanged, Outage, Recovery,
-    TenantProblem, TenantUnresolved, Trusted,
+    TenantProblem, TenantUnresolved, TokenIntrospection, Trusted,
 };
 
 #[cfg(feature = "tracing")]

@@ -7,7 +7,7 @@ use super::{AuditSink, Decision, Event};
 /// | event | level |
 /// |---|---|
 /// | an authorization server is trusted; keys changed; recovery | INFO |
-/// | a request was let through; a fetch of keys | DEBUG |
+/// | a request was let through; a fetch of keys, or a token introspection | DEBUG |
 /// | a request was refused, with kind and issuer | INFO; DEBUG without a token; WARN if it is the operator's to mend |
 /// | an outage; a tenant that could not be resolved | WARN |
 ///
@@ -58,6 +58,15 @@ impl AuditSink for TracingAudit {
                 issuer = trusted.issuer,
                 keys = %trusted.keys,
                 "authorization server added"
+            ),
+            Event::TokenIntrospection(asked) => tracing::debug!(
+                target: "portcullis",
+                issuer = asked.issuer,
+                endpoint = %asked.endpoint,
+                failure = asked.failure.map(tracing::field::display),
+                active = asked.active,
+                took = ?asked.took,
+                "token introspection"
             ),
             Event::TenantUnresolved(unresolved) => tracing::warn!(
                 target: "portcullis",

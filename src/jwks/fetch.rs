@@ -104,7 +104,7 @@ impl HttpClient {
     }
 
     /// Proxies of the environment are for other hosts than this one.
-    fn client_for(&self, url: &Url) -> Option<&Client> {
+    pub(crate) fn client_for(&self, url: &Url) -> Option<&Client> {
         if let Some(client) = &self.given {
             return Some(client);
         }
@@ -170,6 +170,7 @@ impl Fetch<'_> {
                     max_age: None,
                     etag: None,
                 }),
+                KeySource::Nowhere => Err(FetchFailure::NoUsableKey.into()),
                 KeySource::File(path) => self.read(path, read_file).await,
                 KeySource::Directory(path) => self.read(path, read_directory).await,
             }
@@ -191,7 +192,7 @@ impl Fetch<'_> {
             StatusCode::OK => Ok(Reply::Body {
                 max_age,
                 etag: headers.get(ETAG).cloned(),
-                body: body(response, self.server.jwks.max_body).await?,
+                body: read_body(response, self.server.jwks.max_body).await?,
             }),
             StatusCode::NOT_MODIFIED if self.etag.is_some() => Ok(Reply::NotModified { max_age }),
             status => Err(Failed {
@@ -239,7 +240,7 @@ impl Fetch<'_> {
                 return Err(FetchFailure::Redirected.into());
             }
             match response.status() {
-                StatusCode::OK => return Ok(body(response, self.server.jwks.max_body).await?),
+                StatusCode::OK => return Ok(read_body(response, self.server.jwks.max_body).await?),
                 status if status.is_redirection() => return Err(FetchFailure::Redirected.into()),
                 status => {
                     failed = Failed {
@@ -339,7 +340,7 @@ fn read_directory(path: &Path, max: usize) -> Result<Vec<u8>, FetchFailure> {
 }
 
 /// The body, as long as it stays within `max` bytes.
-async fn body(mut response: Response, max: usize) -> Result<Vec<u8>, FetchFailure> {
+pub(crate) async fn read_body(mut response: Response, max: usize) -> Result<Vec<u8>, FetchFailure> {
     if response
         .content_length()
         .is_some_and(|length| length > max as u64)
@@ -387,7 +388,7 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Seconds, or a date (RFC 9110 §10.2.3).
-fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
     if let Some(seconds) = number(headers, RETRY_AFTER) {
         return Some(Duration::from_secs(seconds));
     }

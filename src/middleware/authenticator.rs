@@ -15,14 +15,15 @@ use crate::{
     access_policy::Rule,
     access_token::AccessToken,
     audit::{Audit, Decision, Event, KeyFacts},
+    introspector,
     jwks::{Answer, AtHand, Obtained, Snapshot, Want},
     rejection::{Rejection, RejectionKind},
     resource_server::ResourceServer,
     tenants::{Lookup, Outcome, Tenants},
     time::{Clock, Moment},
-    token_cache::TokenCache,
+    token_cache::{Entry, TokenCache},
     trusted::{Surroundings, Trusted},
-    verify::{self, Pending, Unrouted, VerificationKey},
+    verify::{self, Pending, Unrouted, Verification, VerificationKey},
 };
 
 #[derive(Debug)]
@@ -65,7 +66,8 @@ pub(crate) enum Verdict {
 /// What let a request in, beside the token itself.
 pub(crate) struct Basis {
     pub(crate) trusted: Arc<Trusted>,
-    pub(crate) key: Arc<VerificationKey>,
+    /// `None` if the authorization server was asked about the token instead.
+    pub(crate) key: Option<Arc<VerificationKey>>,
     pub(crate) generation: u64,
 }
 
@@ -92,6 +94,23 @@ impl<'r> Presented<'r> {
             with_basis: terms.with_basis,
         })
     }
+
+    /// Of a token that its authorization server was asked about.
+    fn basis_without_key(self, trusted: &Arc<Trusted>) -> Option<Box<Basis>> {
+        let basis = || Basis {
+            trusted: Arc::clone(trusted),
+            key: None,
+            generation: 0,
+        };
+        self.with_basis.then(|| Box::new(basis()))
+    }
+}
+
+async fn introspect(trusted: &Trusted, token: &str) -> introspector::Outcome {
+    match &trusted.introspector {
+        Some(introspector) => introspector.ask(token).await,
+        None => introspector::Outcome::Unavailable(Duration::ZERO),
+    }
 }
 
 /// What a request waits for.
@@ -109,14 +128,21 @@ pub(crate) struct Wait {
 enum WaitsOn {
     /// For keys of this one.
     Keys(Arc<Trusted>),
-    /// For what becomes of this issuer, and then for keys.
-    Tenant(Arc<Tenants>, String),
+    /// For what becomes of this issuer, and then for keys, or for what it says of the token.
+    Tenant {
+        tenants: Arc<Tenants>,
+        issuer: String,
+        token: String,
+    },
+    /// For what this one says of the token.
+    Introspection(Arc<Trusted>, String),
 }
 
 /// What came of a wait.
 pub(crate) enum Waited {
     Obtained(Arc<Trusted>, Obtained),
     Unresolved(RejectionKind),
+    Introspected(Arc<Trusted>, introspector::Outcome),
 }
 
 /// How far the judgement came.
@@ -213,7 +239,20 @@ impl Authenticator {
         };
         let (trusted, limit) = match &wait.on {
             WaitsOn::Keys(trusted) => (Arc::clone(trusted), wait.limit),
-            WaitsOn::Tenant(tenants, issuer) => match tenants.resolve(issuer).await {
+            WaitsOn::Introspection(trusted, token) => {
+                let outcome = introspect(trusted, token).await;
+                let trusted = Arc::clone(trusted);
+                return (wait, Waited::Introspected(trusted, outcome));
+            }
+            WaitsOn::Tenant {
+                tenants,
+                issuer,
+                token,
+            } => match tenants.resolve(issuer).await {
+                Outcome::Known(trusted) if trusted.server.introspects_jwts() => {
+                    let outcome = introspect(&trusted, token).await;
+                    return (wait, Waited::Introspected(trusted, outcome));
+                }
                 Outcome::Known(trusted) => {
                     let limit = trusted.server.jwks.keys_wait;
                     (trusted, limit)
@@ -243,6 +282,9 @@ impl Authenticator {
                 Attempt::refuse(Rejection::keys_unavailable(Duration::ZERO), None)
             }
             Waited::Unresolved(kind) => Attempt::refuse(kind, None),
+            Waited::Introspected(trusted, outcome) => self
+                .finish_introspected(&trusted, outcome, request.headers(), terms)
+                .unwrap_or_else(|rejection| Attempt::refuse(rejection, Some(trusted))),
             Waited::Obtained(trusted, obtained) => {
                 let refuse = |rejection| Attempt::refuse(rejection, Some(Arc::clone(&trusted)));
                 match obtained {
@@ -261,6 +303,54 @@ impl Authenticator {
             }
         };
         self.conclude(&&wait.arrived, request, terms, attempt, true)
+    }
+
+    /// What becomes of a token by what its authorization server says.
+    fn finish_introspected(
+        &self,
+        trusted: &Arc<Trusted>,
+        outcome: introspector::Outcome,
+        headers: &HeaderMap,
+        terms: Terms<'_>,
+    ) -> Result<Attempt, Rejection> {
+        let (answer, asked) = match outcome {
+            introspector::Outcome::Active(answer, asked) => (answer, asked),
+            introspector::Outcome::Inactive => return Err(RejectionKind::TokenInactive.into()),
+            introspector::Outcome::Unavailable(wait) => {
+                return Err(Rejection::keys_unavailable(wait));
+            }
+        };
+        let presented = Presented::find(headers, self.token_header.as_ref(), terms)?;
+        let now = self.clock.now();
+        let introspection = trusted.server.introspection.as_ref();
+        let cache_time = introspection.map_or(Duration::ZERO, |i| i.cache_time);
+        let believed_until = asked.saturating_add(cache_time);
+        let left = believed_until.saturating_sub(now.monotonic);
+        let token = verify::introspected(
+            &trusted.server,
+            trusted.leeway,
+            now.wall,
+            (*answer).clone(),
+            now.wall.saturating_add(left),
+        )?;
+        let verification = Verification {
+            token,
+            key: None,
+            names_key: false,
+        };
+        if let Some(tokens) = &self.tokens
+            && !left.is_zero()
+        {
+            let until = believed_until.as_secs();
+            tokens.insert(presented.credentials, trusted, &verification, until);
+        }
+        Ok(Attempt {
+            trusted: self.audit.is_on().then(|| Arc::clone(trusted)),
+            basis: presented.basis_without_key(trusted),
+            result: Ok(verification.token),
+            key: None,
+            remembered: false,
+        })
     }
 
     fn finish_waiting(
@@ -301,7 +391,14 @@ impl Authenticator {
         }
         let token = match Unrouted::parse(presented.credentials) {
             Ok(token) => token,
-            Err(rejection) => return refuse(rejection, None),
+            Err(rejection) => {
+                let directory = self.directory.load();
+                let may_be_opaque = verify::may_be_opaque(presented.credentials, &rejection);
+                return match directory.of_opaque().filter(|_| may_be_opaque) {
+                    Some(trusted) => Self::ask_about(presented, trusted, **now),
+                    None => refuse(rejection, None),
+                };
+            }
         };
         let issuer = match token.issuer() {
             Ok(issuer) => issuer,
@@ -314,7 +411,11 @@ impl Authenticator {
                 return Step::Wait(Wait {
                     arrived: **now,
                     kid: token.unverified_kid().map(str::to_owned),
-                    on: WaitsOn::Tenant(Arc::clone(tenants), issuer.into_owned()),
+                    on: WaitsOn::Tenant {
+                        tenants: Arc::clone(tenants),
+                        issuer: issuer.into_owned(),
+                        token: String::from_utf8_lossy(presented.credentials).into_owned(),
+                    },
                     failed: None,
                     limit: Duration::ZERO,
                 });
@@ -324,6 +425,9 @@ impl Authenticator {
             }
         };
         drop((directory, issuer));
+        if trusted.server.introspects_jwts() {
+            return Self::ask_about(presented, &trusted, **now);
+        }
         let mut pending = match token.route(&trusted.server, trusted.leeway) {
             Ok(pending) => pending,
             Err(rejection) => return refuse(rejection, None),
@@ -363,6 +467,20 @@ impl Authenticator {
         }
     }
 
+    /// Has the authorization server asked about a token.
+    fn ask_about(presented: Presented<'_>, trusted: &Arc<Trusted>, now: Moment) -> Step {
+        match std::str::from_utf8(presented.credentials) {
+            Ok(token) => Step::Wait(Wait {
+                arrived: now,
+                kid: None,
+                on: WaitsOn::Introspection(Arc::clone(trusted), token.to_owned()),
+                failed: None,
+                limit: Duration::ZERO,
+            }),
+            Err(_) => Step::Done(Attempt::refuse(RejectionKind::TokenMalformed, None)),
+        }
+    }
+
     /// The verdict on a token that was verified before, if its key is still the one for it. If not,
     /// the token is forgotten, and verified as if it came for the first time.
     fn recall(
@@ -375,6 +493,9 @@ impl Authenticator {
         let entry = found.get()?;
         let now = **now;
         let trusted = entry.trusted();
+        let Some(key) = entry.key() else {
+            return self.recall_introspected(now, presented, entry);
+        };
         let at_hand = trusted.keys.at_hand(now);
         let snapshot = at_hand.as_ref().and_then(AtHand::snapshot)?;
         let Some(result) = entry.verdict(now, snapshot.generation, &snapshot.keys) else {
@@ -391,10 +512,30 @@ impl Authenticator {
             basis: presented.with_basis.then(|| {
                 Box::new(Basis {
                     trusted: Arc::clone(trusted),
-                    key: Arc::clone(entry.key()),
+                    key: Some(Arc::clone(key)),
                     generation: snapshot.generation,
                 })
             }),
+            remembered: true,
+        })
+    }
+
+    fn recall_introspected(
+        &self,
+        now: Moment,
+        presented: Presented<'_>,
+        entry: &Entry,
+    ) -> Option<Attempt> {
+        let trusted = entry.trusted();
+        let Some(result) = entry.introspected(now) else {
+            self.tokens.as_ref()?.remove(presented.credentials);
+            return None;
+        };
+        Some(Attempt {
+            result,
+            trusted: self.audit.is_on().then(|| Arc::clone(trusted)),
+            key: None,
+            basis: presented.basis_without_key(trusted),
             remembered: true,
         })
     }
@@ -463,7 +604,7 @@ impl Authenticator {
             basis: basis.map(|verification| {
                 Box::new(Basis {
                     trusted: Arc::clone(trusted),
-                    key: Arc::clone(&verification.key),
+                    key: verification.key.clone(),
                     generation: snapshot.generation,
                 })
             }),

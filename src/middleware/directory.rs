@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    key_source::KeySource,
     resource_server::ResourceServer,
     tenants::{Lookup, Tenants},
     time::Moment,
@@ -59,8 +60,15 @@ impl Directory {
         self.trusted.get(index)
     }
 
-    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Arc<Trusted>> {
-        self.trusted.iter()
+    /// Whoever opaque tokens are from.
+    pub(crate) fn of_opaque(&self) -> Option<&Arc<Trusted>> {
+        self.trusted.get(self.resource_server.of_opaque()?)
+    }
+
+    /// Those that have keys.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Trusted>> {
+        let has_keys = |trusted: &&Arc<Trusted>| trusted.server.keys != Ok(KeySource::Nowhere);
+        self.trusted.iter().filter(has_keys)
     }
 
     /// Ends what `after`, which takes its place, does not go on with.

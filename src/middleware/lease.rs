@@ -70,12 +70,15 @@ impl Lease {
         if keys.is_retired() {
             return Some(RejectionKind::IssuerUnknown);
         }
+        let Some(key) = &self.basis.key else {
+            return None;
+        };
         let published = keys.published(now);
         let Some(snapshot) = published.as_ref().and_then(AtHand::snapshot) else {
             return Some(RejectionKind::KeyUnknown);
         };
         if self.generation.load(Ordering::Relaxed) != snapshot.generation {
-            if !snapshot.keys.holds(&self.basis.key) {
+            if !snapshot.keys.holds(key) {
                 return Some(RejectionKind::KeyUnknown);
             }
             self.generation

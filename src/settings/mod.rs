@@ -126,6 +126,10 @@ impl ResourceServer {
 /// | `…_ISSUER_ALIASES` | [other issuers](crate::AuthorizationServer::issuer_alias) of the same authorization server, comma-separated; not with several authorization servers | none |
 /// | `…_JWKS_URI` | where its [keys](crate::AuthorizationServer::jwks_uri) are; not with several authorization servers | the preset's |
 /// | `…_JWKS_FILE` | a [file](crate::AuthorizationServer::jwks_file) with its keys, in place of a URL | |
+/// | `…_INTROSPECTION_URL` | where it is asked about [opaque tokens](crate::Introspection) (feature `introspection`); not with several authorization servers | |
+/// | `…_INTROSPECTION_CLIENT_ID`, `…_INTROSPECTION_CLIENT_SECRET` | as which client | required with the URL |
+/// | `…_INTROSPECTION_CLIENT_KEY_FILE` | the client's private key, in place of a secret | |
+/// | `…_INTROSPECTION_FOR_JWTS` | `true` asks about JWTs, too | `false` |
 /// | `…_DANGEROUS_ALLOW_PLAIN_HTTP` | `true` fetches its keys over [plain http](crate::AuthorizationServer::dangerous_allow_plain_http) | `false` |
 #[derive(Clone, Default, Deserialize)]
 #[serde(try_from = "BTreeMap<String, Raw>")]

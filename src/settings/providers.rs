@@ -50,6 +50,17 @@ const COMMON: [&str; 13] = [
     "JWKS_URI",
     "JWKS_FILE",
 ];
+/// Those of them that need the feature `introspection`.
+#[cfg(feature = "introspection")]
+const INTROSPECTION: [&str; 5] = [
+    "INTROSPECTION_URL",
+    "INTROSPECTION_CLIENT_ID",
+    "INTROSPECTION_CLIENT_SECRET",
+    "INTROSPECTION_CLIENT_KEY_FILE",
+    "INTROSPECTION_FOR_JWTS",
+];
+#[cfg(not(feature = "introspection"))]
+const INTROSPECTION: [&str; 0] = [];
 const PLAIN_HTTP: &str = "DANGEROUS_ALLOW_PLAIN_HTTP";
 
 const AUDIENCE: &str = "AUDIENCE";
@@ -303,7 +314,7 @@ impl Provider {
     /// The variables of all of its settings.
     pub(super) fn settings(&self) -> impl Iterator<Item = String> {
         let own = self.kind.settings.iter().map(|(setting, _)| *setting);
-        let all = own.chain(COMMON).chain([PLAIN_HTTP]);
+        let all = own.chain(COMMON).chain(INTROSPECTION).chain([PLAIN_HTTP]);
         all.map(|setting| self.name(setting))
     }
 
@@ -321,6 +332,10 @@ impl Provider {
             ("ISSUER_ALIASES", !changes.aliases.is_empty()),
             ("JWKS_URI", changes.jwks_uri.is_some()),
             ("JWKS_FILE", changes.jwks_file.is_some()),
+            (
+                "INTROSPECTION_URL",
+                reader.is_set(&self.name("INTROSPECTION_URL")),
+            ),
         ] {
             if is_set && servers.len() > 1 {
                 reader.mistake(
@@ -356,6 +371,9 @@ impl Provider {
             }
         };
         let setting = match error {
+            ConfigError::InvalidSetting { setting, .. } if setting.starts_with("introspection") => {
+                "INTROSPECTION_URL"
+            }
             ConfigError::InvalidSetting { setting, .. } => {
                 let mut own = self.kind.settings.iter();
                 own.find(|(_, called)| called == setting)
@@ -613,6 +631,8 @@ struct Changes {
     aliases: Vec<String>,
     jwks_uri: Option<String>,
     jwks_file: Option<String>,
+    #[cfg(feature = "introspection")]
+    introspection: Option<crate::Introspection>,
     plain_http: bool,
 }
 
@@ -639,8 +659,64 @@ impl Provider {
                 .unwrap_or_default(),
             jwks_uri,
             jwks_file,
+            #[cfg(feature = "introspection")]
+            introspection: self.introspection(reader),
             plain_http: reader.boolean(&self.name(PLAIN_HTTP)),
         }
+    }
+
+    #[cfg(feature = "introspection")]
+    fn introspection(&self, reader: &mut Reader) -> Option<crate::Introspection> {
+        let [url, id, secret, key_file, for_jwts] = INTROSPECTION.map(|setting| self.name(setting));
+        if !reader.is_set(&url) {
+            for other in [id, secret, key_file, for_jwts] {
+                if reader.is_set(&other) {
+                    reader.mistake(&other, "there", format!("no such setting without {url}"));
+                }
+            }
+            return None;
+        }
+        let endpoint = reader.text(&url, "the URL of the introspection endpoint");
+        let id = reader.required(&id, "the id of a client that may introspect tokens");
+        let is_for_jwts = reader.boolean(&for_jwts);
+        let client = self.introspection_client(reader, &secret, &key_file, id?)?;
+        let introspection = crate::Introspection::new(&endpoint?, client);
+        Some(if is_for_jwts {
+            introspection.also_for_jwts()
+        } else {
+            introspection
+        })
+    }
+
+    #[cfg(feature = "introspection")]
+    fn introspection_client(
+        &self,
+        reader: &mut Reader,
+        secret: &str,
+        key_file: &str,
+        id: String,
+    ) -> Option<crate::ClientAuthentication> {
+        #[cfg(feature = "aws_lc_rs")]
+        if reader.is_set(key_file) {
+            if reader.is_set(secret) {
+                let expected = "no such setting where the client has a secret";
+                reader.mistake(key_file, "there", expected);
+                return None;
+            }
+            let expected =
+                "the path of the client's key, an RSA, P-256 or Ed25519 key as PKCS #8 in PEM";
+            let path = reader.text(key_file, expected)?;
+            let pem = std::fs::read_to_string(&path).ok();
+            let client =
+                pem.and_then(|pem| crate::ClientAuthentication::private_key_jwt(id, &pem).ok());
+            if client.is_none() {
+                reader.mistake(key_file, path, expected);
+            }
+            return client;
+        }
+        let expected = format!("the client's secret, or {key_file}");
+        let secret = reader.required_secret(secret, &expected)?;
+        Some(crate::ClientAuthentication::basic(id, secret))
     }
 
     fn groups_claims(&self, reader: &mut Reader) -> Option<Vec<ListClaim>> {
@@ -767,6 +843,10 @@ impl Changes {
             if let Some(path) = &self.jwks_file {
                 server = server.jwks_file(path);
             }
+        }
+        #[cfg(feature = "introspection")]
+        if is_one && let Some(introspection) = &self.introspection {
+            server = server.introspection(introspection.clone());
         }
         if self.plain_http {
             server = server.dangerous_allow_plain_http();

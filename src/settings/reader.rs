@@ -296,6 +296,19 @@ impl Reader {
         self.text(name, expected)
     }
 
+    /// As [`required`](Self::required), of a value that is shown to nobody.
+    #[cfg(feature = "introspection")]
+    pub(super) fn required_secret(&mut self, name: &str, expected: &str) -> Option<String> {
+        self.require(name, expected);
+        match self.value(name, expected)? {
+            Value::One(text) if !text.is_empty() => Some(text),
+            Value::One(_) | Value::Many(_) => {
+                self.mistake(name, "…", expected);
+                None
+            }
+        }
+    }
+
     fn require(&mut self, name: &str, expected: &str) {
         if !self.is_set(name) {
             let setting = self.path_of(name);

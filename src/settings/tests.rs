@@ -707,3 +707,39 @@ fn a_configuration_shows_names_alone() {
         "{text}"
     );
 }
+
+#[cfg(feature = "introspection")]
+#[test]
+fn opaque_tokens_are_asked_about_as_a_client() {
+    let url = (
+        "OKTA_INTROSPECTION_URL",
+        "https://company.okta.com/oauth2/default/v1/introspect",
+    );
+    let id = ("OKTA_INTROSPECTION_CLIENT_ID", "0oa1");
+    let secret = ("OKTA_INTROSPECTION_CLIENT_SECRET", "s3cret");
+    let policy = build(&[url, id, secret]).unwrap();
+    let introspection = policy.authorization_servers()[0]
+        .introspection
+        .as_ref()
+        .unwrap();
+    assert!(!introspection.is_for_jwts);
+    for (changes, setting) in [
+        (vec![url, secret], "OKTA_INTROSPECTION_CLIENT_ID"),
+        (vec![url, id], "OKTA_INTROSPECTION_CLIENT_SECRET"),
+        (vec![id], "OKTA_INTROSPECTION_CLIENT_ID"),
+        (
+            vec![("OKTA_INTROSPECTION_URL", "http://x.example"), id, secret],
+            "OKTA_INTROSPECTION_URL",
+        ),
+        (
+            vec![url, id, secret, ("OKTA_AUTH_SERVER_ID", "a,b")],
+            "OKTA_INTROSPECTION_URL",
+        ),
+    ] {
+        assert_eq!(wrong(&changes), [setting], "{changes:?}");
+        let text = build(&changes).unwrap_err().to_string();
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+    let unread = ("OKTA_INTROSPECTION_CLIENT_KEY_FILE", "/nowhere.pem");
+    assert!(build(&[url, id, unread]).is_err());
+}

@@ -48,11 +48,13 @@ pub(crate) struct Entry {
     /// As it was sent.
     sent: Box<[u8]>,
     token: AccessToken,
-    key: Arc<VerificationKey>,
+    /// `None` if its authorization server was asked instead.
+    key: Option<Arc<VerificationKey>>,
     names_key: bool,
     /// Under whose policy.
     trusted: Arc<Trusted>,
-    /// Of the keys among which its own was found last.
+    /// Of the keys among which its own was found last; of a token that was asked about, until when that
+    /// holds, in seconds of the monotonic clock.
     generation: AtomicU64,
 }
 
@@ -128,7 +130,7 @@ impl Entry {
         Self {
             sent: sent.into(),
             token: verification.token.clone(),
-            key: Arc::clone(&verification.key),
+            key: verification.key.clone(),
             names_key: verification.names_key,
             trusted: Arc::clone(trusted),
             generation: AtomicU64::new(generation),
@@ -140,13 +142,20 @@ impl Entry {
         &self.trusted
     }
 
-    pub(crate) const fn key(&self) -> &Arc<VerificationKey> {
-        &self.key
+    pub(crate) const fn key(&self) -> Option<&Arc<VerificationKey>> {
+        self.key.as_ref()
+    }
+
+    /// What the authorization server said of a token, as long as that holds.
+    pub(crate) fn introspected(&self, now: Moment) -> Option<Result<AccessToken, Rejection>> {
+        let holds = now.monotonic.as_secs() < self.generation.load(Ordering::Relaxed);
+        let is_current = self.key.is_none() && holds && self.trusted.is_current(now);
+        is_current.then(|| self.in_time(now))
     }
 
     /// The id of its key, if it names it.
     pub(crate) fn kid(&self) -> Option<&str> {
-        self.key.kid().filter(|_| self.names_key)
+        self.key.as_ref()?.kid().filter(|_| self.names_key)
     }
 
     /// What verifying it now, with the keys of this generation, would come to; `None` if another key, or
@@ -161,17 +170,19 @@ impl Entry {
             return None;
         }
         if self.generation.load(Ordering::Relaxed) != generation {
-            if !keys.still_selects(&self.key, self.names_key) {
+            if !keys.still_selects(self.key.as_ref()?, self.names_key) {
                 return None;
             }
             self.generation.store(generation, Ordering::Relaxed);
         }
-        Some(
-            match judge_times(now.wall, self.trusted.leeway, self.token.times()) {
-                Ok(()) => Ok(self.token.clone()),
-                Err(kind) => Err(Rejection::from(kind).with_subject(self.token.subject())),
-            },
-        )
+        Some(self.in_time(now))
+    }
+
+    fn in_time(&self, now: Moment) -> Result<AccessToken, Rejection> {
+        match judge_times(now.wall, self.trusted.leeway, self.token.times()) {
+            Ok(()) => Ok(self.token.clone()),
+            Err(kind) => Err(Rejection::from(kind).with_subject(self.token.subject())),
+        }
     }
 
     /// What it takes of the heap, as far as it is asked for here. The key is shared by all tokens

@@ -50,6 +50,7 @@ pub(crate) use bearer::{bearer_token, token_of_header};
 pub(crate) use claims::judge_times;
 pub(crate) use key_set::VerificationKey;
 pub use key_set::{InvalidKeySet, KeySet};
+pub(crate) use signature::Signer;
 
 use bearer::is_token68;
 use key_set::Selection;
@@ -90,6 +91,64 @@ pub(crate) fn begin_with<'r>(
         server
     };
     token.route(server, resource_server.leeway())
+}
+
+/// Whether the form of a token that was refused for this is that of an opaque one: it is no JWS, and
+/// not too large.
+pub(crate) fn may_be_opaque(credentials: &[u8], refused: &Rejection) -> bool {
+    let is_jwe = || credentials.iter().filter(|b| **b == b'.').count() == 4;
+    credentials.len() <= parse::MAX_TOKEN_BYTES
+        && match refused.kind() {
+            RejectionKind::TokenMalformed => true,
+            RejectionKind::TokenTypeRejected => is_jwe(),
+            _ => false,
+        }
+}
+
+/// Judges what the authorization server says of a token (RFC 7662 §2.2), as if the token had said it.
+/// What it leaves open is what it has to be: it is the one that was asked, a client's own token is the
+/// client's, and until `believed_until` it is good.
+pub(crate) fn introspected(
+    server: &AuthorizationServer,
+    leeway: Duration,
+    now: UnixTime,
+    mut answer: serde_json::Map<String, serde_json::Value>,
+    believed_until: UnixTime,
+) -> Result<AccessToken, Rejection> {
+    use serde_json::Value;
+
+    match answer.get("iss") {
+        None => {
+            answer.insert("iss".to_owned(), server.issuer().into());
+        }
+        Some(Value::String(issuer)) if server.is_of(issuer) => {}
+        Some(_) => return Err(RejectionKind::IssuerUnknown.into()),
+    }
+    // RFC 9449 §6.2: bound, like one with `cnf`.
+    if let Some(Value::String(kind)) = answer.get("token_type")
+        && kind.eq_ignore_ascii_case("dpop")
+    {
+        return Err(RejectionKind::BindingMissing.into());
+    }
+    if !answer.contains_key("exp") {
+        answer.insert("exp".to_owned(), believed_until.as_secs().into());
+    }
+    if !answer.contains_key("sub")
+        && let Some(client) = answer.get("client_id").cloned()
+    {
+        answer.insert("sub".to_owned(), client);
+    }
+    let malformed = |_| Rejection::from(RejectionKind::ClaimInvalid);
+    let mut payload = Value::Object(answer).to_string();
+    let members = json::Members::of(&payload).map_err(malformed)?;
+    let claims = json::Object::new(&payload, &members);
+    if let Some(tenants) = &server.tenants {
+        claims::tenant_of(tenants, claims)?;
+    }
+    let times = claims::judge(now, leeway, server, claims)
+        .map_err(|kind| claims::rejection(server, kind, claims))?;
+    let verified = claims::read(server, times, &mut payload, &members).map_err(malformed)?;
+    Ok(AccessToken::new(verified))
 }
 
 /// A token that was taken apart, of which it is not known yet whether its issuer is trusted.
@@ -230,7 +289,7 @@ impl<'s> Pending<'_, 's> {
         };
         Ok(Verification {
             token: AccessToken::new(verified),
-            key: Arc::clone(key),
+            key: Some(Arc::clone(key)),
             names_key: token.kid.is_some(),
         })
     }
@@ -239,7 +298,8 @@ impl<'s> Pending<'_, 's> {
 /// A verified token, and what it was verified with.
 pub(crate) struct Verification {
     pub(crate) token: AccessToken,
-    pub(crate) key: Arc<VerificationKey>,
+    /// `None` if its authorization server was asked instead.
+    pub(crate) key: Option<Arc<VerificationKey>>,
     /// Whether the token names its key, rather than leaving it to be the only one that fits.
     pub(crate) names_key: bool,
 }

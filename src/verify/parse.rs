@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Larger tokens are refused unread. Okta's have about 1 KiB.
-const MAX_TOKEN_BYTES: usize = 16 * 1_024;
+pub(crate) const MAX_TOKEN_BYTES: usize = 16 * 1_024;
 
 /// A token that was taken apart and not verified: nothing in it may be acted upon, other than to
 /// look for the key that it claims to be signed with.

@@ -61,6 +61,96 @@ fn is_sound_rsa(n: &[u8], e: &[u8]) -> bool {
         && (3..=1 << 33).contains(&exponent)
 }
 
+/// A private key that signs for one algorithm.
+#[derive(Clone)]
+#[cfg(feature = "aws_lc_rs")]
+pub(crate) struct Signer {
+    algorithm: Algorithm,
+    pair: std::sync::Arc<Pair>,
+}
+
+/// None is made.
+#[derive(Clone)]
+#[cfg(not(feature = "aws_lc_rs"))]
+pub(crate) struct Signer;
+
+#[cfg(not(feature = "aws_lc_rs"))]
+impl Signer {
+    pub(crate) const fn jwt(&self, _: Option<&str>, _: &serde_json::Value) -> Option<String> {
+        None
+    }
+}
+
+#[cfg(feature = "aws_lc_rs")]
+enum Pair {
+    Rsa(aws_lc_rs::signature::RsaKeyPair),
+    Ec(aws_lc_rs::signature::EcdsaKeyPair),
+    Ed25519(aws_lc_rs::signature::Ed25519KeyPair),
+}
+
+#[cfg(feature = "aws_lc_rs")]
+impl Signer {
+    /// RS256, ES256 or EdDSA, by the kind of key.
+    pub(crate) fn from_pkcs8(der: &[u8]) -> Option<Self> {
+        use aws_lc_rs::signature::{
+            ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair,
+        };
+
+        let (algorithm, pair) = if let Ok(pair) = RsaKeyPair::from_pkcs8(der) {
+            if pair.public_modulus_len() < 256 {
+                return None;
+            }
+            (Algorithm::Rs256, Pair::Rsa(pair))
+        } else if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der) {
+            (Algorithm::Es256, Pair::Ec(pair))
+        } else {
+            (
+                Algorithm::EdDsa,
+                Pair::Ed25519(Ed25519KeyPair::from_pkcs8(der).ok()?),
+            )
+        };
+        Some(Self {
+            algorithm,
+            pair: std::sync::Arc::new(pair),
+        })
+    }
+
+    /// A JWT with these claims.
+    pub(crate) fn jwt(&self, kid: Option<&str>, claims: &serde_json::Value) -> Option<String> {
+        use base64_simd::URL_SAFE_NO_PAD;
+
+        let mut header = serde_json::json!({ "alg": self.algorithm.as_str(), "typ": "JWT" });
+        if let Some(kid) = kid {
+            header["kid"] = kid.into();
+        }
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode_to_string(bytes);
+        let (header, claims) = (header.to_string(), claims.to_string());
+        let input = format!(
+            "{}.{}",
+            encode(header.as_bytes()),
+            encode(claims.as_bytes())
+        );
+        let signature = self.sign(input.as_bytes())?;
+        Some(format!("{input}.{}", encode(&signature)))
+    }
+
+    fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+        use aws_lc_rs::{rand::SystemRandom, signature::RSA_PKCS1_SHA256};
+
+        let random = SystemRandom::new();
+        match &*self.pair {
+            Pair::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)
+                    .ok()?;
+                Some(signature)
+            }
+            Pair::Ec(pair) => Some(pair.sign(&random, message).ok()?.as_ref().to_vec()),
+            Pair::Ed25519(pair) => Some(pair.sign(message).as_ref().to_vec()),
+        }
+    }
+}
+
 #[cfg(feature = "aws_lc_rs")]
 mod backend {
     use aws_lc_rs::signature::{

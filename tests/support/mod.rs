@@ -192,6 +192,10 @@ impl AuditSink for Log {
                 "fetch failure={:?} left_out={}",
                 fetch.failure, fetch.left_out
             ),
+            Event::TokenIntrospection(asked) => format!(
+                "introspection active={} failure={:?}",
+                asked.active, asked.failure
+            ),
             Event::KeysChanged(change) => format!(
                 "keys generation={} keys={} added={} removed={}",
                 change.generation,

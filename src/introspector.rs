@@ -1,0 +1,265 @@
+//! Asks one authorization server about tokens: each once at a time, and not while it does not answer.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{
+    StatusCode,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
+};
+use moka::{policy::EvictionPolicy, sync::Cache};
+use serde_json::{Map, Value};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+};
+use url::Url;
+
+use crate::{
+    audit::{Event, FetchFailure, TokenIntrospection},
+    authorization_server::AuthorizationServer,
+    introspection::Introspection,
+    jwks::{Failed, read_body, retry_after},
+    trusted::Surroundings,
+};
+
+/// The largest answer that is read; claims of tokens are not larger.
+const MAX_ANSWER: usize = 32 * 1_024;
+
+/// So many tokens may be asked about, or wait for it, at once.
+const MAX_WAITING: usize = 4_096;
+
+/// Of how many tokens it is remembered that they are not good.
+const MAX_INACTIVE: u64 = 10_000;
+
+/// For how long nobody is asked after a failure, at least and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+pub(crate) struct Introspector {
+    server: Arc<AuthorizationServer>,
+    surroundings: Surroundings,
+    under_way: Mutex<HashMap<Arc<str>, watch::Receiver<Option<Outcome>>>>,
+    turns: Semaphore,
+    /// Until when a token is known not to be good, by its hash.
+    inactive: Cache<[u64; 2], Duration>,
+    seeds: [RandomState; 2],
+    /// Nobody is asked before, in milliseconds of the monotonic clock.
+    paused_until: AtomicU64,
+}
+
+/// What the authorization server says of a token.
+#[derive(Clone)]
+pub(crate) enum Outcome {
+    /// These claims, and when they were asked for.
+    Active(Arc<Map<String, Value>>, Duration),
+    Inactive,
+    /// Nothing; the next attempt is this far away.
+    Unavailable(Duration),
+}
+
+impl Introspector {
+    /// `None` if there is nowhere to ask.
+    pub(crate) fn new(
+        server: &Arc<AuthorizationServer>,
+        surroundings: &Surroundings,
+    ) -> Option<Arc<Self>> {
+        let policy = server.introspection.as_ref()?;
+        let inactive = Cache::builder()
+            .max_capacity(MAX_INACTIVE)
+            .time_to_live(policy.inactive_time)
+            .eviction_policy(EvictionPolicy::lru());
+        Some(Arc::new(Self {
+            turns: Semaphore::new(policy.max_requests),
+            server: Arc::clone(server),
+            surroundings: surroundings.clone(),
+            under_way: Mutex::default(),
+            inactive: inactive.build(),
+            seeds: [RandomState::new(), RandomState::new()],
+            paused_until: AtomicU64::new(0),
+        }))
+    }
+
+    /// Asks about a token, together with everybody else who asks about the same.
+    pub(crate) async fn ask(self: &Arc<Self>, token: &str) -> Outcome {
+        let now = self.surroundings.clock.now().monotonic;
+        let until = self.inactive.get(&self.hash(token));
+        if until.is_some_and(|until| now < until) {
+            return Outcome::Inactive;
+        }
+        let paused_until = Duration::from_millis(self.paused_until.load(Ordering::Acquire));
+        if now < paused_until {
+            return Outcome::Unavailable(paused_until.saturating_sub(now));
+        }
+        let (Some(mut outcome), Some(policy)) = (self.start(token), self.policy()) else {
+            return Outcome::Unavailable(Duration::ZERO);
+        };
+        let answer = async {
+            match outcome.wait_for(Option::is_some).await {
+                Ok(outcome) => outcome.clone(),
+                Err(_) => None,
+            }
+        };
+        let answer = tokio::time::timeout(policy.deadline, answer).await;
+        let answer = answer.ok().flatten();
+        answer.unwrap_or(Outcome::Unavailable(Duration::ZERO))
+    }
+
+    fn policy(&self) -> Option<&Introspection> {
+        self.server.introspection.as_ref()
+    }
+
+    fn hash(&self, token: &str) -> [u64; 2] {
+        [0, 1].map(|n: usize| self.seeds[n].hash_one(token))
+    }
+
+    /// Starts to ask, unless somebody did; in a task of its own, so that nobody who goes away ends it.
+    fn start(self: &Arc<Self>, token: &str) -> Option<watch::Receiver<Option<Outcome>>> {
+        let runtime = Handle::try_current().ok()?;
+        let mut under_way = self.under_way();
+        if let Some(outcome) = under_way.get(token) {
+            return Some(outcome.clone());
+        }
+        if under_way.len() >= MAX_WAITING {
+            return None;
+        }
+        let token: Arc<str> = token.into();
+        let (sender, receiver) = watch::channel(None);
+        under_way.insert(Arc::clone(&token), receiver.clone());
+        drop(under_way);
+        let place = Place {
+            introspector: Arc::clone(self),
+            token,
+        };
+        runtime.spawn(async move {
+            let outcome = place.introspector.exchange(&place.token).await;
+            drop(place);
+            sender.send_replace(Some(outcome));
+        });
+        Some(receiver)
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, HashMap<Arc<str>, watch::Receiver<Option<Outcome>>>> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn exchange(&self, token: &str) -> Outcome {
+        let Some(policy) = self.policy() else {
+            return Outcome::Unavailable(Duration::ZERO);
+        };
+        let Ok(endpoint) = &policy.endpoint else {
+            return Outcome::Unavailable(Duration::ZERO);
+        };
+        let began = self.surroundings.clock.now();
+        let answer = async {
+            let _turn = self.turns.acquire().await;
+            let asked = self.surroundings.clock.now().monotonic;
+            Ok((asked, self.post(policy, endpoint, token).await?))
+        };
+        let answer: Result<_, Failed> = tokio::time::timeout(policy.deadline, answer)
+            .await
+            .unwrap_or_else(|_| Err(FetchFailure::Timeout.into()));
+        let now = self.surroundings.clock.now().monotonic;
+        let (outcome, failure) = match answer {
+            Ok((asked, Some(claims))) => (Outcome::Active(Arc::new(claims), asked), None),
+            Ok((_, None)) => {
+                let until = now.saturating_add(policy.inactive_time);
+                self.inactive.insert(self.hash(token), until);
+                (Outcome::Inactive, None)
+            }
+            Err(Failed {
+                failure,
+                retry_after,
+            }) => {
+                let pause = retry_after.unwrap_or_default().clamp(PAUSE.0, PAUSE.1);
+                let until = now.saturating_add(pause).as_millis();
+                let until = u64::try_from(until).unwrap_or(u64::MAX);
+                self.paused_until.fetch_max(until, Ordering::AcqRel);
+                (Outcome::Unavailable(pause), Some(failure))
+            }
+        };
+        let audit = &self.surroundings.audit;
+        if audit.is_on() {
+            audit.record(&Event::TokenIntrospection(TokenIntrospection {
+                issuer: self.server.issuer(),
+                endpoint,
+                failure,
+                active: matches!(outcome, Outcome::Active(..)),
+                took: now.saturating_sub(began.monotonic),
+            }));
+        }
+        outcome
+    }
+
+    /// The claims of a token that is active; `None` if it is not.
+    async fn post(
+        &self,
+        policy: &Introspection,
+        endpoint: &Url,
+        token: &str,
+    ) -> Result<Option<Map<String, Value>>, Failed> {
+        let client = &self.surroundings.client;
+        let client = client.client_for(endpoint).ok_or(FetchFailure::Client)?;
+        let now = self.surroundings.clock.now().wall;
+        let nonce = format!("{:032x}", fastrand::u128(..));
+        let (form, authorization) = policy
+            .client
+            .request(token, endpoint, now.as_secs(), &nonce)
+            .ok_or(FetchFailure::Client)?;
+        let mut request = client
+            .post(endpoint.clone())
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form);
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let response = request.send().await.map_err(|_| FetchFailure::Connection)?;
+        if response.url() != endpoint {
+            return Err(FetchFailure::OtherOrigin.into());
+        }
+        if response.status() != StatusCode::OK {
+            return Err(Failed {
+                failure: FetchFailure::Status(response.status().as_u16()),
+                retry_after: retry_after(response.headers(), now),
+            });
+        }
+        let body = read_body(response, MAX_ANSWER).await?;
+        let mut claims: Map<String, Value> =
+            serde_json::from_slice(&body).map_err(|_| FetchFailure::NotAnIntrospection)?;
+        match claims.remove("active") {
+            Some(Value::Bool(true)) => Ok(Some(claims)),
+            Some(Value::Bool(false)) => Ok(None),
+            _ => Err(FetchFailure::NotAnIntrospection.into()),
+        }
+    }
+}
+
+/// A place among what is under way; left however that ends.
+struct Place {
+    introspector: Arc<Introspector>,
+    token: Arc<str>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.introspector.under_way().remove(&self.token);
+    }
+}
+
+impl fmt::Debug for Introspector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Introspector")
+            .field(&self.server.issuer)
+            .finish()
+    }
+}
