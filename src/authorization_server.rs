@@ -171,7 +171,8 @@ impl AuthorizationServer {
     /// [OpenID Connect Discovery §4](https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig)
     /// say, in this order, until one is there: `/.well-known/oauth-authorization-server` and
     /// `/.well-known/openid-configuration` in front of the issuer's path, and the latter behind it.
-    /// It is asked for again with each fetch of keys, so that a `jwks_uri` that changes is followed.
+    /// It is asked for again with each fetch of keys, so that a `jwks_uri` that changes is followed;
+    /// while it cannot be had, keys are fetched from where they were.
     ///
     /// Nothing else is taken from it: algorithms, for one, are [yours to say](Self::algorithms). Not
     /// used is metadata that names another issuer, is redirected, or has its `jwks_uri` on plain http
@@ -448,11 +449,11 @@ impl AuthorizationServer {
         self
     }
 
-    /// Where the metadata says where the key set is: also believes that it is on this host. See
-    /// [`discover`](Self::discover).
+    /// Where the metadata says where the key set is: also believes that it is on this host, on any
+    /// port. See [`discover`](Self::discover).
     pub fn jwks_host(mut self, host: impl Into<String>) -> Self {
         if let Ok(KeySource::Discovery(discovery)) = &mut self.keys {
-            discovery.hosts.push(host.into());
+            discovery.allow_host(host.into());
         }
         self
     }

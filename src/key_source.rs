@@ -59,6 +59,9 @@ impl KeySource {
         }
 
         match serde_json::from_slice::<Jwks<'_>>(&jwks) {
+            Ok(_) if !is_object(&jwks) => Err(ConfigError::InvalidJwks {
+                problem: "is not a JSON Web Key Set",
+            }),
             Ok(set) if !set.keys.is_empty() => Ok(Self::Json(jwks.into())),
             Ok(_) => Err(ConfigError::InvalidJwks {
                 problem: "has no keys",
@@ -75,6 +78,11 @@ impl KeySource {
     }
 
     pub(crate) fn check(&self, plain_http_allowed: bool) -> Result<(), ConfigError> {
+        if let Self::Discovery(Discovery { hosts, .. }) = self
+            && let Some(host) = hosts.iter().find(|host| Host::parse(host).is_err())
+        {
+            return Err(invalid_jwks_uri(host, "is not a host"));
+        }
         let urls = match self {
             Self::Uri(url) => std::slice::from_ref(url),
             Self::Discovery(discovery) => &discovery.documents,
@@ -145,6 +153,15 @@ impl Discovery {
         })
     }
 
+    /// Key sets may be on this host, which is written as URLs write it.
+    pub(crate) fn allow_host(&mut self, host: String) {
+        let host = match Host::parse(&host) {
+            Ok(parsed) => parsed.to_string(),
+            Err(_) => host,
+        };
+        self.hosts.push(host);
+    }
+
     /// Where the key set is, by this metadata.
     pub(crate) fn jwks_uri(
         &self,
@@ -157,6 +174,9 @@ impl Discovery {
             jwks_uri: String,
         }
 
+        if !is_object(metadata) {
+            return Err(InvalidMetadata::NotMetadata);
+        }
         let metadata: Metadata =
             serde_json::from_slice(metadata).map_err(|_| InvalidMetadata::NotMetadata)?;
         // RFC 8414 §3.3: identical, or the metadata must not be used.
@@ -183,6 +203,11 @@ fn invalid_jwks_uri(found: &str, problem: &'static str) -> ConfigError {
         found: without_userinfo(found),
         problem,
     }
+}
+
+/// Whether a JSON text is an object; a struct would be read from an array as well.
+pub(crate) fn is_object(json: &[u8]) -> bool {
+    json.trim_ascii_start().first() == Some(&b'{')
 }
 
 /// Whether a URL names this machine.

@@ -119,6 +119,7 @@ pub mod audit;
 mod authorization_server;
 mod challenge;
 mod claim;
+mod doctor;
 mod error;
 #[cfg(feature = "axum")]
 mod extract;
@@ -154,6 +155,7 @@ pub use access_token::{AccessToken, RoleGrant};
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use authorization_server::{AuthorizationServer, WithoutAudience};
 pub use claim::{ClaimPath, ClaimValue, ListClaim};
+pub use doctor::{CheckReport, Doctor, Explanation, ServerReport, explain};
 pub use error::ConfigError;
 #[cfg(feature = "introspection")]
 pub use introspection::{ClientAuthentication, Introspection};

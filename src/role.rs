@@ -89,6 +89,11 @@ impl RoleMapping {
         self.grant_of(groups).map(|(role, _)| role)
     }
 
+    /// The groups that grant a role.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// The highest role that any of `groups` grants, and which of them does; of several, the last.
     pub(crate) fn grant_of<'g>(
         &self,

@@ -13,16 +13,15 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
-use http::HeaderValue;
 use tokio::{
     runtime::Handle,
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
 };
 use url::Url;
 
 use super::{
     fetch::{Failed, Fetch, HttpClient, Reply, WATCH_INTERVAL},
-    snapshot::{Freshness, Snapshot, View},
+    snapshot::{Etag, Freshness, Snapshot, View},
     state::{Answer, Changes, KeyStatus, Outcome, Plan, State, Want},
 };
 use crate::{
@@ -49,6 +48,8 @@ struct Shared {
     state: Mutex<State>,
     /// Where the key set was, by the issuer's metadata.
     discovered: Mutex<Option<Url>>,
+    /// Who reads files.
+    reader: Arc<Semaphore>,
     /// What `state` shows, for readers that take no lock.
     view: ArcSwapOption<View>,
     driver_runs: AtomicBool,
@@ -91,7 +92,9 @@ impl KeyCache {
     ) -> Self {
         let mut policy = server.jwks.clone();
         if matches!(&server.keys, Ok(source) if source.is_watched()) {
-            policy = policy.ttl_min(WATCH_INTERVAL);
+            // Also looked at again that often while it cannot be read.
+            let backoff_max = policy.backoff_max.min(WATCH_INTERVAL);
+            policy = policy.ttl_min(WATCH_INTERVAL).backoff_max(backoff_max);
         }
         let now = clock.now();
         let mut state = State::new(now, policy);
@@ -108,6 +111,7 @@ impl KeyCache {
             view: ArcSwapOption::new(state.view().map(Arc::new)),
             state: Mutex::new(state),
             discovered: Mutex::default(),
+            reader: Arc::new(Semaphore::new(1)),
             driver_runs: AtomicBool::new(false),
             driver: AtomicU64::new(0),
             kick: ArcSwap::default(),
@@ -293,7 +297,7 @@ impl Shared {
         self.driver.load(Ordering::Acquire) == number
     }
 
-    async fn fetch(&self, driver: u64, etag: Option<HeaderValue>, is_retry: bool) {
+    async fn fetch(&self, driver: u64, etag: Option<Etag>, is_retry: bool) {
         let server = &*self.server;
         let Ok(source) = &server.keys else { return };
         let began = self.clock.now();
@@ -301,6 +305,7 @@ impl Shared {
             client: &self.client,
             server,
             discovered: &self.discovered,
+            reader: &self.reader,
             etag,
             is_retry,
             now: began.wall,

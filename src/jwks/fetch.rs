@@ -18,10 +18,11 @@ use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
+use super::snapshot::Etag;
 use crate::{
     audit::FetchFailure,
     authorization_server::AuthorizationServer,
-    key_source::{Discovery, InvalidMetadata, KeySource, is_loopback},
+    key_source::{Discovery, InvalidMetadata, KeySource, is_loopback, is_object},
     time::UnixTime,
 };
 
@@ -39,7 +40,7 @@ pub(crate) enum Reply {
     Body {
         body: Vec<u8>,
         max_age: Option<Duration>,
-        etag: Option<HeaderValue>,
+        etag: Option<Etag>,
     },
     NotModified {
         max_age: Option<Duration>,
@@ -144,7 +145,10 @@ pub(crate) struct Fetch<'f> {
     pub(crate) server: &'f AuthorizationServer,
     /// Where the key set was found the last time, of an issuer whose metadata says it.
     pub(crate) discovered: &'f Mutex<Option<Url>>,
-    pub(crate) etag: Option<HeaderValue>,
+    /// Who reads files: one at a time, so that a file system that hangs keeps one thread, and no more
+    /// with each attempt.
+    pub(crate) reader: &'f Arc<Semaphore>,
+    pub(crate) etag: Option<Etag>,
     /// Whether the last fetch failed.
     pub(crate) is_retry: bool,
     pub(crate) now: UnixTime,
@@ -152,7 +156,7 @@ pub(crate) struct Fetch<'f> {
 
 impl Fetch<'_> {
     /// Gets the keys. One deadline covers everything from waiting for a turn to the last byte.
-    pub(crate) async fn run(mut self, source: &KeySource) -> Result<Reply, Failed> {
+    pub(crate) async fn run(self, source: &KeySource) -> Result<Reply, Failed> {
         let deadline = self.server.jwks.fetch_deadline;
         let fetch = async {
             match source {
@@ -182,7 +186,10 @@ impl Fetch<'_> {
 
     async fn key_set(&self, url: &Url) -> Result<Reply, Failed> {
         let accept = "application/json, application/jwk-set+json";
-        let response = self.get(url, accept, self.etag.as_ref()).await?;
+        // What was seen of another key set says nothing of this one.
+        let held = self.etag.as_ref().filter(|etag| etag.of == *url);
+        let held = held.map(|etag| &etag.value);
+        let response = self.get(url, accept, held).await?;
         let headers = response.headers();
         let max_age = max_age(headers);
         if response.url().origin() != url.origin() {
@@ -191,10 +198,13 @@ impl Fetch<'_> {
         match response.status() {
             StatusCode::OK => Ok(Reply::Body {
                 max_age,
-                etag: headers.get(ETAG).cloned(),
+                etag: headers.get(ETAG).map(|value| Etag {
+                    of: url.clone(),
+                    value: value.clone(),
+                }),
                 body: read_body(response, self.server.jwks.max_body).await?,
             }),
-            StatusCode::NOT_MODIFIED if self.etag.is_some() => Ok(Reply::NotModified { max_age }),
+            StatusCode::NOT_MODIFIED if held.is_some() => Ok(Reply::NotModified { max_age }),
             status => Err(Failed {
                 failure: FetchFailure::Status(status.as_u16()),
                 retry_after: retry_after(headers, self.now),
@@ -203,9 +213,19 @@ impl Fetch<'_> {
     }
 
     /// Where the key set is, by the issuer's metadata. If that cannot be had, where it was.
-    async fn discover(&mut self, discovery: &Discovery) -> Result<Url, Failed> {
+    async fn discover(&self, discovery: &Discovery) -> Result<Url, Failed> {
         let known = self.known().clone();
-        let metadata = match self.metadata(discovery).await {
+        let metadata = match &known {
+            None => self.metadata(discovery).await,
+            // Metadata that hangs leaves time for the keys.
+            Some(_) => {
+                let limit = self.server.jwks.fetch_deadline / 2;
+                tokio::time::timeout(limit, self.metadata(discovery))
+                    .await
+                    .unwrap_or_else(|_| Err(FetchFailure::Timeout.into()))
+            }
+        };
+        let metadata = match metadata {
             Ok(metadata) => metadata,
             Err(failed) => return known.ok_or(failed),
         };
@@ -219,8 +239,6 @@ impl Fetch<'_> {
                     InvalidMetadata::UnacceptableJwksUri => FetchFailure::UnacceptableJwksUri,
                 })?;
         if known.as_ref() != Some(&url) {
-            // What was seen of another key set says nothing of this one.
-            self.etag = None;
             *self.known() = Some(url.clone());
         }
         Ok(url)
@@ -277,9 +295,15 @@ impl Fetch<'_> {
         read: fn(&Path, usize) -> Result<Vec<u8>, FetchFailure>,
     ) -> Result<Reply, Failed> {
         let (path, max) = (PathBuf::from(path), self.server.jwks.max_body);
-        let body = tokio::task::spawn_blocking(move || read(&path, max))
-            .await
-            .map_err(|_| FetchFailure::Unreadable)??;
+        let turn = Arc::clone(self.reader).acquire_owned().await;
+        let turn = turn.map_err(|_| FetchFailure::Unreadable)?;
+        let body = tokio::task::spawn_blocking(move || {
+            // Kept until it has been read, also if nobody waits for that any more.
+            let _turn = turn;
+            read(&path, max)
+        })
+        .await
+        .map_err(|_| FetchFailure::Unreadable)??;
         Ok(Reply::Body {
             body,
             max_age: Some(WATCH_INTERVAL),
@@ -320,9 +344,9 @@ fn read_directory(path: &Path, max: usize) -> Result<Vec<u8>, FetchFailure> {
         if !is_hidden && path.extension() == Some(OsStr::new("json")) {
             paths.push(path);
         }
-    }
-    if paths.len() > MAX_FILES {
-        return Err(FetchFailure::TooLarge);
+        if paths.len() > MAX_FILES {
+            return Err(FetchFailure::TooLarge);
+        }
     }
     paths.sort();
     let mut keys = Vec::new();
@@ -330,6 +354,9 @@ fn read_directory(path: &Path, max: usize) -> Result<Vec<u8>, FetchFailure> {
     for path in paths {
         let text = read_file(&path, left)?;
         left -= text.len();
+        if !is_object(&text) {
+            return Err(FetchFailure::NotAKeySet);
+        }
         let set: Jwks = serde_json::from_slice(&text).map_err(|_| FetchFailure::NotAKeySet)?;
         match set.keys {
             Some(of_file) => keys.extend(of_file),
@@ -403,6 +430,8 @@ fn number(headers: &HeaderMap, name: http::HeaderName) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -457,5 +486,45 @@ mod tests {
                 "{value}"
             );
         }
+    }
+
+    /// While this is locked, files are not read to their end.
+    static HANGS: Mutex<()> = Mutex::new(());
+    static READERS: AtomicUsize = AtomicUsize::new(0);
+
+    fn read_slowly(_: &Path, _: usize) -> Result<Vec<u8>, FetchFailure> {
+        READERS.fetch_add(1, Ordering::SeqCst);
+        drop(HANGS.lock().unwrap());
+        Ok(Vec::new())
+    }
+
+    #[test]
+    fn a_file_system_that_hangs_keeps_one_thread_however_often_it_is_asked() {
+        let server = AuthorizationServer::okta_custom("company.okta.com", "default")
+            .audience("api")
+            .jwks_file("keys");
+        let fetch = Fetch {
+            client: &HttpClient::default(),
+            server: &server,
+            discovered: &Mutex::default(),
+            reader: &Arc::new(Semaphore::new(1)),
+            etag: None,
+            is_retry: false,
+            now: UnixTime::from_secs(0),
+        };
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().build().unwrap();
+        let hangs = HANGS.lock().unwrap();
+        for _ in 0..3 {
+            let reading = runtime.block_on(async {
+                let read = fetch.read(Path::new("keys"), read_slowly);
+                tokio::time::timeout(Duration::from_millis(50), read).await
+            });
+            assert!(reading.is_err(), "it hangs");
+        }
+        drop(hangs);
+        let read = runtime.block_on(fetch.read(Path::new("keys"), read_slowly));
+        assert!(read.is_ok(), "it goes on by itself");
+        assert_eq!(READERS.load(Ordering::SeqCst), 2, "the first, and the last");
     }
 }

@@ -13,7 +13,7 @@ mod snapshot;
 mod state;
 
 pub(crate) use cache::{AtHand, KeyCache, Obtained, sleep_or};
-pub(crate) use fetch::{Failed, HttpClient, read_body, retry_after};
+pub(crate) use fetch::{Failed, Fetch, HttpClient, Reply, read_body, retry_after};
 pub(crate) use snapshot::Snapshot;
 pub(crate) use state::{Answer, Want};
 

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::HeaderValue;
+use url::Url;
 
 use crate::{time::Moment, verify::KeySet};
 
@@ -22,7 +23,14 @@ pub(crate) struct Snapshot {
     pub(crate) soft: Duration,
     pub(crate) life: Duration,
     pub(crate) hard: Duration,
-    pub(crate) etag: Option<HeaderValue>,
+    pub(crate) etag: Option<Etag>,
+}
+
+/// An entity tag, which says nothing of any other key set than the one that it came with.
+#[derive(Clone)]
+pub(crate) struct Etag {
+    pub(crate) of: Url,
+    pub(crate) value: HeaderValue,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,9 +17,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use http::HeaderValue;
-
-use super::snapshot::{Freshness, Grace, Snapshot, View};
+use super::snapshot::{Etag, Freshness, Grace, Snapshot, View};
 use crate::{jwks_policy::JwksPolicy, time::Moment, verify::KeySet};
 
 /// No authorization server's key ids are longer.
@@ -105,7 +103,7 @@ pub(crate) enum Answer {
 pub(crate) enum Plan {
     /// Fetch now, and report with [`State::complete`] or [`State::abort`].
     Fetch {
-        etag: Option<HeaderValue>,
+        etag: Option<Etag>,
         /// The last one failed.
         is_retry: bool,
     },
@@ -120,7 +118,7 @@ pub(crate) enum Outcome {
     Keys {
         keys: KeySet,
         max_age: Option<Duration>,
-        etag: Option<HeaderValue>,
+        etag: Option<Etag>,
     },
     NotModified {
         max_age: Option<Duration>,
@@ -527,7 +525,7 @@ impl State {
         (asked, answered): (Moment, Moment),
         keys: Arc<KeySet>,
         max_age: Option<Duration>,
-        etag: Option<HeaderValue>,
+        etag: Option<Etag>,
         random: f64,
     ) {
         let cap = self.policy.ttl_cap;

@@ -23,9 +23,9 @@ pub use require::{Require, RequireFuture, RequireLayer};
 pub use response::{EmptyRejection, JsonRejection, RejectionBody, RejectionResponse};
 pub use service::Authenticate;
 
-#[cfg(feature = "axum")]
 pub(crate) use grpc::Form;
 #[cfg(feature = "tonic")]
 pub(crate) use grpc::details;
 #[cfg(feature = "axum")]
-pub(crate) use response::{FromInside, answer};
+pub(crate) use response::FromInside;
+pub(crate) use response::answer;

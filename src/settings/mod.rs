@@ -35,7 +35,7 @@ impl ResourceServer {
     /// ])
     /// .unwrap_err();
     /// let settings: Vec<_> = error.mistakes().iter().map(|mistake| &*mistake.setting).collect();
-    /// assert_eq!(settings, ["OKTA_ORG_DOMAIN", "OKTA_AUDIENCE"]);
+    /// assert_eq!(settings, ["OKTA_AUDIENCE", "OKTA_ORG_DOMAIN"]);
     /// ```
     ///
     /// # Errors

@@ -32,6 +32,57 @@ pub(crate) fn is_other_kind(claims: Object<'_>, server: &AuthorizationServer) ->
             && (is_id_token() || (server.client_required && !has_client())))
 }
 
+/// What is asked of the claims before the signature is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    Binding,
+    Kind,
+    Audience,
+    Client,
+    Claims,
+    Times,
+}
+
+impl Check {
+    /// In this order.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Binding,
+        Self::Kind,
+        Self::Audience,
+        Self::Client,
+        Self::Claims,
+        Self::Times,
+    ];
+
+    pub(crate) fn run(
+        self,
+        now: UnixTime,
+        leeway: Duration,
+        server: &AuthorizationServer,
+        claims: Object<'_>,
+    ) -> Result<(), RejectionKind> {
+        let tells_kind = |rule: &&ClaimRule| rule.otherwise == RejectionKind::TokenTypeRejected;
+        let mut rules = server.claim_rules.iter();
+        match self {
+            // RFC 9449 §7.2, RFC 8705 §3: bound to a key of the client's. Nothing here could check that
+            // the sender has it, and taking it as a plain bearer token would undo what it is for.
+            Self::Binding if claims.has("cnf") => Err(RejectionKind::BindingMissing),
+            Self::Binding => Ok(()),
+            // Before the others, since a token of another kind has other claims.
+            Self::Kind => rules
+                .filter(tells_kind)
+                .try_for_each(|rule| judge_rule(rule, claims)),
+            Self::Audience => judge_audience(server, claims),
+            Self::Client => judge_client(server, claims),
+            Self::Claims => rules.try_for_each(|rule| judge_rule(rule, claims)),
+            Self::Times => {
+                let times = read_times(server, claims).map_err(malformed)?;
+                judge_times(now, leeway, &times)
+            }
+        }
+    }
+}
+
 /// Whether the token is for us and in time, if it is what it says. Looked at before the signature,
 /// since it costs little: what passes is not verified yet, and what does not is refused either way.
 pub(crate) fn judge(
@@ -40,24 +91,10 @@ pub(crate) fn judge(
     server: &AuthorizationServer,
     claims: Object<'_>,
 ) -> Result<Times, RejectionKind> {
-    // RFC 9449 §7.2, RFC 8705 §3: bound to a key of the client's. Nothing here could check that
-    // the sender has it, and taking it as a plain bearer token would undo what it is for.
-    if claims.has("cnf") {
-        return Err(RejectionKind::BindingMissing);
+    for check in Check::ALL {
+        check.run(now, leeway, server, claims)?;
     }
-    // Before all else, what kind of token it is: one of another kind has other claims.
-    let tells_kind = |rule: &&ClaimRule| rule.otherwise == RejectionKind::TokenTypeRejected;
-    for rule in server.claim_rules.iter().filter(tells_kind) {
-        judge_rule(rule, claims)?;
-    }
-    judge_audience(server, claims)?;
-    judge_client(server, claims)?;
-    for rule in server.claim_rules.iter().filter(|rule| !tells_kind(rule)) {
-        judge_rule(rule, claims)?;
-    }
-    let times = read_times(server, claims).map_err(malformed)?;
-    judge_times(now, leeway, &times)?;
-    Ok(times)
+    read_times(server, claims).map_err(malformed)
 }
 
 /// Whether it is for one of the audiences that are accepted (RFC 7519 §4.1.3).

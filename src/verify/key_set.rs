@@ -7,7 +7,9 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json, value::RawValue};
 
 use super::signature::{PublicKey, Verifier};
-use crate::{algorithm::Algorithm, authorization_server::AuthorizationServer};
+use crate::{
+    algorithm::Algorithm, authorization_server::AuthorizationServer, key_source::is_object,
+};
 
 /// The keys of one authorization server, parsed and ready to use.
 ///
@@ -426,11 +428,6 @@ fn usable_keys(jwk: &RawValue, algorithms: &[Algorithm]) -> Vec<VerificationKey>
             })
         })
         .collect()
-}
-
-/// Whether a JSON text is an object; a struct would be read from an array as well.
-fn is_object(json: &[u8]) -> bool {
-    json.trim_ascii_start().first() == Some(&b'{')
 }
 
 /// Some servers write a sign byte in front, which RFC 7518 §6.3.1.1 does not want.

@@ -47,7 +47,7 @@ mod parse;
 mod signature;
 
 pub(crate) use bearer::{bearer_token, token_of_header};
-pub(crate) use claims::judge_times;
+pub(crate) use claims::{Check, judge_times};
 pub(crate) use key_set::VerificationKey;
 pub use key_set::{InvalidKeySet, KeySet};
 pub(crate) use signature::Signer;
@@ -292,6 +292,23 @@ impl<'s> Pending<'_, 's> {
             key: Some(Arc::clone(key)),
             names_key: token.kid.is_some(),
         })
+    }
+}
+
+/// How far a token gets, for whoever explains it.
+impl Pending<'_, '_> {
+    /// The first of the [checks](Check) of its claims that it does not pass.
+    pub(crate) fn failed_check(&self, now: UnixTime) -> Option<Check> {
+        let claims = self.token.claims();
+        Check::ALL
+            .into_iter()
+            .find(|check| check.run(now, self.leeway, self.server, claims).is_err())
+    }
+
+    /// Whether its tenant is one that is trusted.
+    pub(crate) fn is_of_trusted_tenant(&self) -> bool {
+        let tenants = self.server.tenants.as_ref();
+        tenants.is_none_or(|tenants| claims::tenant_of(tenants, self.token.claims()).is_ok())
     }
 }
 

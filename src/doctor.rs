@@ -1,0 +1,970 @@
+//! What becomes of a token, and why: for whoever sets a resource server up.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use base64_simd::URL_SAFE_NO_PAD;
+use http::{HeaderMap, Response};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use url::Url;
+
+use crate::{
+    access_token::AccessToken,
+    audit::FetchFailure,
+    authorization_server::{Audience, AuthorizationServer},
+    introspector::{Introspector, Outcome},
+    jwks::{Failed, Fetch, HttpClient, Reply},
+    key_snapshot::KeySnapshot,
+    key_source::KeySource,
+    middleware::{Form, JsonRejection, answer},
+    rejection::{Rejection, RejectionKind},
+    resource_server::ResourceServer,
+    time::{Clock, UnixTime},
+    trusted::Surroundings,
+    verify::{self, Check, KeySet, Unrouted},
+};
+
+/// Says what becomes of a token under a policy, and why.
+///
+/// Gets the keys of every authorization server, once and without a cache; asks about an opaque token
+/// where that is configured; and walks the token through each check. The verdict is that of an
+/// [`AuthenticateLayer`](crate::AuthenticateLayer) with the same policy, right now. What a route asks for
+/// beyond that is not looked at.
+///
+/// ```no_run
+/// # async fn doctor() -> Result<(), portcullis::SettingsError> {
+/// use portcullis::ResourceServer;
+///
+/// let resource_server = ResourceServer::from_env()?;
+/// println!("{}", portcullis::explain("eyJhbGciOi…", &resource_server).await);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Security
+///
+/// The explanation shows claims of the token, whether or not they are true, and never its signature. It is
+/// for the operator, and not for whoever sent the token.
+pub async fn explain(token: &str, resource_server: &ResourceServer) -> Explanation {
+    Doctor::new(resource_server.clone()).explain(token).await
+}
+
+/// Explains tokens with a client or a clock of yours; see [`explain`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Doctor {
+    resource_server: ResourceServer,
+    clock: Clock,
+    client: HttpClient,
+}
+
+/// What becomes of a token, and why. Made to be printed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// What to look at in the policy, though it is none that is refused.
+    pub advice: Vec<String>,
+    /// What came of getting each authorization server's keys.
+    pub authorization_servers: Vec<ServerReport>,
+    /// Each check, in the order in which they are made.
+    pub checks: Vec<CheckReport>,
+    /// The verified token, or what its client is told.
+    pub verdict: Result<AccessToken, Rejection>,
+    now: UnixTime,
+    granted: Vec<String>,
+}
+
+/// What came of getting the keys of one authorization server.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerReport {
+    /// Its issuer.
+    pub issuer: String,
+    /// Where its keys are.
+    pub source: String,
+    /// The keys that can be used, and how many cannot; or why there are none.
+    pub keys: Result<(usize, usize), String>,
+}
+
+/// What came of one check.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CheckReport {
+    /// What is checked.
+    pub name: &'static str,
+    /// `None` if an earlier check failed.
+    pub passed: Option<bool>,
+    /// What was found, and what to do about it.
+    pub detail: String,
+}
+
+const FORM: &str = "form";
+const ISSUER: &str = "issuer";
+const ALGORITHM: &str = "algorithm";
+const KIND: &str = "kind of token";
+const KEY: &str = "key";
+const TENANT: &str = "tenant";
+const BINDING: &str = "sender constraint";
+const AUDIENCE: &str = "audience";
+const CLIENT: &str = "client";
+const CLAIMS: &str = "required claims";
+const TIMES: &str = "times";
+const SIGNATURE: &str = "signature";
+const TYPES: &str = "types of claims";
+
+const AN_ACCESS_TOKEN: &str = "an access token, by all that it says";
+
+/// In the order in which they are made.
+const CHECKS: [&str; 13] = [
+    FORM, ISSUER, ALGORITHM, KIND, KEY, TENANT, BINDING, AUDIENCE, CLIENT, CLAIMS, TIMES,
+    SIGNATURE, TYPES,
+];
+
+impl Doctor {
+    /// For this policy.
+    pub fn new(resource_server: ResourceServer) -> Self {
+        Self {
+            resource_server,
+            clock: Clock::system(),
+            client: HttpClient::default(),
+        }
+    }
+
+    /// Reads the time from this clock.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Asks with this client.
+    pub fn http_client(mut self, client: reqwest::Client) -> Self {
+        self.client = HttpClient::given(client);
+        self
+    }
+
+    /// Says what becomes of this token, and why. `Bearer` in front of it, and white space around it, do
+    /// not count.
+    pub async fn explain(&self, token: &str) -> Explanation {
+        let token = bare(token);
+        let now = self.clock.now().wall;
+        let mut servers = Vec::new();
+        let mut reports = Vec::new();
+        for server in self.resource_server.authorization_servers() {
+            let keys = self.keys_of(server).await;
+            reports.push(report_of(server, &keys));
+            servers.push((server.clone(), keys));
+        }
+        let advice = self.resource_server.authorization_servers().iter();
+        let mut advice: Vec<_> = advice.flat_map(advice_on).collect();
+        if self.resource_server.leeway() > Duration::from_secs(120) {
+            let leeway = self.resource_server.leeway().as_secs();
+            advice.push(format!(
+                "a leeway of {leeway} s keeps expired tokens alive: 60 s is enough for clocks"
+            ));
+        }
+        let mut walk = Walk::new(token, now);
+        let verdict = self.judge(&mut walk, token, servers).await;
+        let granted = verdict
+            .as_ref()
+            .map_or_else(|_| Vec::new(), |token| grants(token, &walk.granting));
+        Explanation {
+            advice,
+            authorization_servers: reports,
+            checks: walk.checks,
+            verdict,
+            now,
+            granted,
+        }
+    }
+
+    async fn judge(
+        &self,
+        walk: &mut Walk,
+        token: &str,
+        mut servers: Vec<(AuthorizationServer, Result<KeySet, FetchFailure>)>,
+    ) -> Result<AccessToken, Rejection> {
+        let leeway = self.resource_server.leeway();
+        if token.is_empty() {
+            return walk.fails(
+                FORM,
+                RejectionKind::TokenMissing.into(),
+                "there is no token",
+            );
+        }
+        let unrouted = match Unrouted::parse(token.as_bytes()) {
+            Ok(unrouted) => unrouted,
+            Err(rejection) if verify::may_be_opaque(token.as_bytes(), &rejection) => {
+                let Some(index) = self.resource_server.of_opaque() else {
+                    let detail = form_of(token);
+                    return walk.fails(FORM, rejection, detail);
+                };
+                walk.passes(
+                    FORM,
+                    "an opaque token, which its authorization server is asked about",
+                );
+                let server = self.resource_server.authorization_servers().get(index);
+                return self.introspect(walk, token, server).await;
+            }
+            Err(rejection) => {
+                let detail = walk.why_not_a_token();
+                return walk.fails(FORM, rejection, detail);
+            }
+        };
+        walk.passes(FORM, walk.summary());
+        let issuer = match unrouted.issuer() {
+            Ok(issuer) => issuer.into_owned(),
+            Err(rejection) => return walk.fails(ISSUER, rejection, "the token has no `iss`"),
+        };
+        let mut index = self.resource_server.route(&issuer).map(|(index, _)| index);
+        if let (None, Some(tenancy)) = (index, self.resource_server.tenancy()) {
+            let resolved = tenancy.resolver.resolve(&issuer);
+            match tokio::time::timeout(tenancy.policy.deadline, resolved).await {
+                Ok(Ok(Some(server))) if server.is_of(&issuer) && server.check().is_ok() => {
+                    let keys = self.keys_of(&server).await;
+                    index = Some(servers.len());
+                    servers.push((server, keys));
+                }
+                Ok(Ok(None)) => {}
+                Ok(Ok(Some(_))) => {
+                    let detail = "the resolver of tenants answered with another authorization server, or with one that is not configured right";
+                    return walk.fails(ISSUER, Rejection::keys_unavailable(Duration::ZERO), detail);
+                }
+                Ok(Err(_)) | Err(_) => {
+                    let detail = "the resolver of tenants did not answer";
+                    return walk.fails(ISSUER, Rejection::keys_unavailable(Duration::ZERO), detail);
+                }
+            }
+        }
+        let Some((server, keys)) = index.and_then(|index| servers.get(index)) else {
+            let known = servers.iter().map(|(server, _)| server);
+            let detail = why_not_trusted(&issuer, known);
+            return walk.fails(ISSUER, RejectionKind::IssuerUnknown.into(), detail);
+        };
+        walk.passes(ISSUER, format!("{issuer} is trusted"));
+        let mut pending = match unrouted.route(server, leeway) {
+            Ok(pending) => pending,
+            Err(rejection) if rejection.kind() == RejectionKind::AlgorithmRejected => {
+                let detail = walk.why_not_this_algorithm(server);
+                return walk.fails(ALGORITHM, rejection, detail);
+            }
+            Err(rejection) => {
+                walk.passes(ALGORITHM, walk.header("alg"));
+                let detail = walk.why_another_kind(server);
+                return walk.fails(KIND, rejection, detail);
+            }
+        };
+        walk.passes(ALGORITHM, walk.header("alg"));
+        if server.introspects_jwts() {
+            let known = Some(server);
+            return self.introspect(walk, token, known).await;
+        }
+        let keys = match keys {
+            Ok(keys) => keys,
+            Err(failure) => {
+                walk.passes(KIND, AN_ACCESS_TOKEN);
+                let detail = format!(
+                    "its keys cannot be had ({failure}), as said above. Requests wait for them, and then get 503"
+                );
+                return walk.fails(KEY, Rejection::keys_unavailable(Duration::ZERO), detail);
+            }
+        };
+        let is_of_tenant = pending.is_of_trusted_tenant();
+        let failed = pending.failed_check(walk.now);
+        match pending.verify(walk.now, keys, false) {
+            Ok(verification) => {
+                walk.passes_up_to(None, server, keys);
+                Ok(verification.token)
+            }
+            Err(rejection) => {
+                let at = match (rejection.kind(), failed) {
+                    (
+                        RejectionKind::KeyUnknown
+                        | RejectionKind::KeyAmbiguous
+                        | RejectionKind::AlgorithmRejected,
+                        _,
+                    ) => KEY,
+                    (RejectionKind::IssuerUnknown, _) => TENANT,
+                    _ if !is_of_tenant => TENANT,
+                    (RejectionKind::SignatureInvalid, _) => SIGNATURE,
+                    (_, Some(Check::Binding)) => BINDING,
+                    (_, Some(Check::Kind)) => KIND,
+                    (_, Some(Check::Audience)) => AUDIENCE,
+                    (_, Some(Check::Client)) => CLIENT,
+                    (_, Some(Check::Claims)) => CLAIMS,
+                    (_, Some(Check::Times)) => TIMES,
+                    (_, None) => TYPES,
+                };
+                walk.passes_up_to(Some(at), server, keys);
+                let detail = walk.why_not(at, rejection.kind(), server, keys);
+                walk.fails(at, rejection, detail)
+            }
+        }
+    }
+
+    async fn introspect(
+        &self,
+        walk: &mut Walk,
+        token: &str,
+        server: Option<&AuthorizationServer>,
+    ) -> Result<AccessToken, Rejection> {
+        let unavailable = || Rejection::keys_unavailable(Duration::ZERO);
+        let surroundings = Surroundings {
+            clock: self.clock.clone(),
+            client: self.client.clone(),
+            audit: crate::audit::Audit::default(),
+            snapshot: Arc::new(KeySnapshot::default()),
+        };
+        let Some(server) = server else {
+            return Err(unavailable());
+        };
+        let asked = Introspector::new(&Arc::new(server.clone()), &surroundings);
+        let outcome = match asked {
+            Some(introspector) => introspector.ask(token).await,
+            None => Outcome::Unavailable(Duration::ZERO),
+        };
+        match outcome {
+            Outcome::Unavailable(_) => {
+                let detail = "the introspection endpoint gave no usable answer: is its URL right, and may the client ask there?";
+                walk.fails(SIGNATURE, unavailable(), detail)
+            }
+            Outcome::Inactive => {
+                let detail = format!(
+                    "{} says that the token is not active: it expired, was revoked, or is another's",
+                    server.issuer()
+                );
+                walk.fails(SIGNATURE, RejectionKind::TokenInactive.into(), detail)
+            }
+            Outcome::Active(claims, _) => {
+                walk.claims = Value::Object((*claims).clone());
+                let leeway = self.resource_server.leeway();
+                let claims = (*claims).clone();
+                let until = walk.now.saturating_add(Duration::from_secs(60));
+                let verdict = verify::introspected(server, leeway, walk.now, claims, until);
+                match verdict {
+                    Ok(token) => {
+                        walk.passes_up_to(None, server, &KeySet::default());
+                        Ok(token)
+                    }
+                    Err(rejection) => {
+                        let at = match rejection.kind() {
+                            RejectionKind::IssuerUnknown => ISSUER,
+                            RejectionKind::BindingMissing => BINDING,
+                            RejectionKind::TokenTypeRejected => KIND,
+                            RejectionKind::AudienceMismatch => AUDIENCE,
+                            RejectionKind::ClientNotAllowed => CLIENT,
+                            RejectionKind::ClaimRejected | RejectionKind::StepUpRequired => CLAIMS,
+                            RejectionKind::TokenExpired
+                            | RejectionKind::TokenNotYetValid
+                            | RejectionKind::TokenTooOld => TIMES,
+                            _ if walk.claims.get(&server.audience_claim).is_none() => AUDIENCE,
+                            _ => TYPES,
+                        };
+                        let detail = walk.why_not(at, rejection.kind(), server, &KeySet::default());
+                        walk.fails(at, rejection, detail)
+                    }
+                }
+            }
+        }
+    }
+
+    async fn keys_of(&self, server: &AuthorizationServer) -> Result<KeySet, FetchFailure> {
+        let Ok(source) = &server.keys else {
+            return Err(FetchFailure::NoUsableKey);
+        };
+        let fetch = Fetch {
+            client: &self.client,
+            server,
+            discovered: &Mutex::default(),
+            reader: &Arc::new(Semaphore::new(1)),
+            etag: None,
+            is_retry: false,
+            now: self.clock.now().wall,
+        };
+        match fetch.run(source).await {
+            Ok(Reply::Body { body, .. }) => {
+                let keys =
+                    KeySet::from_json(&body, server).map_err(|_| FetchFailure::NotAKeySet)?;
+                if keys.is_empty() {
+                    return Err(FetchFailure::NoUsableKey);
+                }
+                Ok(keys)
+            }
+            Ok(Reply::NotModified { .. }) => Err(FetchFailure::NotAKeySet),
+            Err(Failed { failure, .. }) => Err(failure),
+        }
+    }
+}
+
+/// A token on its way through the checks.
+struct Walk {
+    checks: Vec<CheckReport>,
+    now: UnixTime,
+    /// What the token says; nobody verified it.
+    header: Value,
+    claims: Value,
+    /// The groups that grant a role, once it is known whose token it is.
+    granting: Vec<String>,
+}
+
+impl Walk {
+    fn new(token: &str, now: UnixTime) -> Self {
+        let mut parts = token.split('.').map(|part| {
+            let text = URL_SAFE_NO_PAD.decode_to_vec(part).ok()?;
+            serde_json::from_slice(&text).ok()
+        });
+        let mut part = || parts.next().flatten().unwrap_or(Value::Null);
+        let checks = CHECKS.map(|name| CheckReport {
+            name,
+            passed: None,
+            detail: String::new(),
+        });
+        Self {
+            checks: checks.into(),
+            now,
+            header: part(),
+            claims: part(),
+            granting: Vec::new(),
+        }
+    }
+
+    fn set(&mut self, name: &str, passed: bool, detail: impl Into<String>) {
+        if let Some(check) = self.checks.iter_mut().find(|check| check.name == name) {
+            check.passed = Some(passed);
+            check.detail = detail.into();
+        }
+    }
+
+    fn passes(&mut self, name: &str, detail: impl Into<String>) {
+        self.set(name, true, detail);
+    }
+
+    fn fails(
+        &mut self,
+        name: &str,
+        rejection: Rejection,
+        detail: impl Into<String>,
+    ) -> Result<AccessToken, Rejection> {
+        self.set(name, false, detail);
+        Err(rejection)
+    }
+
+    /// All that come before one passed.
+    fn passes_up_to(&mut self, end: Option<&str>, server: &AuthorizationServer, keys: &KeySet) {
+        self.granting = server.roles.groups().map(str::to_owned).collect();
+        // The claims that tell its kind are looked at a second time, after the key.
+        let after_key = [
+            KIND, KEY, TENANT, BINDING, AUDIENCE, CLIENT, CLAIMS, TIMES, SIGNATURE, TYPES,
+        ];
+        for name in after_key {
+            if Some(name) == end && name != KIND {
+                return;
+            }
+            let detail = match name {
+                KIND => AN_ACCESS_TOKEN.to_owned(),
+                KEY if keys.is_empty() => "none is needed".to_owned(),
+                KEY => self.header("kid"),
+                TENANT if server.tenants.is_none() => "one issuer, one tenant".to_owned(),
+                TENANT => self.claim("tid"),
+                BINDING => "none, a plain bearer token".to_owned(),
+                AUDIENCE => self.claim(&server.audience_claim),
+                CLIENT if server.allowed_clients.is_none() => "any will do".to_owned(),
+                CLAIMS if server.claim_rules.is_empty() => "none".to_owned(),
+                CLAIMS => format!("{} are as they should be", server.claim_rules.len()),
+                TIMES => self.times(),
+                SIGNATURE if keys.is_empty() => {
+                    "the authorization server says that it is active".to_owned()
+                }
+                SIGNATURE => "it is of that key".to_owned(),
+                _ => "as they should be".to_owned(),
+            };
+            self.passes(name, detail);
+        }
+    }
+
+    /// A parameter of the header, as it is shown.
+    fn header(&self, name: &str) -> String {
+        shown(name, self.header.get(name))
+    }
+
+    fn claim(&self, name: &str) -> String {
+        shown(name, self.claims.get(name))
+    }
+
+    fn seconds(&self, name: &str) -> Option<u64> {
+        let number = self.claims.get(name)?;
+        number
+            .as_u64()
+            .or_else(|| Some(number.as_f64()?.max(0.0) as u64))
+    }
+
+    fn summary(&self) -> String {
+        format!(
+            "a JWT with {}, {}, {}",
+            self.header("alg"),
+            self.header("kid"),
+            self.header("typ")
+        )
+    }
+
+    fn why_not_a_token(&self) -> String {
+        if self.header.get("crit").is_some() || self.header.get("b64").is_some() {
+            return "its header has critical parameters, of which none is understood".to_owned();
+        }
+        match self.header.get("typ") {
+            Some(typ) => format!("its type is {typ}, and not that of an access token"),
+            None => "it is not one token, or has characters that tokens have not: was a part of it cut off, or quoted?".to_owned(),
+        }
+    }
+
+    fn why_not_this_algorithm(&self, server: &AuthorizationServer) -> String {
+        let accepted: Vec<_> = server.algorithms.iter().map(|alg| alg.as_str()).collect();
+        let accepted = accepted.join(", ");
+        let alg = self
+            .header
+            .get("alg")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let advice = if alg.starts_with("HS") {
+            "the authorization server signs with a secret that it shares, so that whoever can check tokens can make them: have it sign with a key"
+        } else {
+            "if it signs with that, add it to the algorithms that are accepted"
+        };
+        format!(
+            "{} is not accepted, but {accepted}: {advice}",
+            self.header("alg")
+        )
+    }
+
+    fn why_another_kind(&self, server: &AuthorizationServer) -> String {
+        if self.claims.get("events").is_some() {
+            return "it has `events`, as logout tokens and security events do".to_owned();
+        }
+        let marks = ["nonce", "at_hash", "c_hash"];
+        if let Some(mark) = marks.iter().find(|mark| self.claims.get(**mark).is_some()) {
+            return format!(
+                "an ID token, for it has `{mark}`: send the access token instead, which the client got with it"
+            );
+        }
+        if server.at_jwt_required {
+            return format!("{}, where only `at+jwt` is accepted", self.header("typ"));
+        }
+        let claims = server.client_claims.join("` or `");
+        format!("an ID token, for it names no client (`{claims}`): send the access token instead")
+    }
+
+    fn times(&self) -> String {
+        let (now, exp) = (self.now.as_secs(), self.seconds("exp").unwrap_or_default());
+        format!(
+            "it expires in {}, on {}",
+            span(exp.saturating_sub(now)),
+            date(exp)
+        )
+    }
+
+    fn why_not(
+        &self,
+        at: &str,
+        kind: RejectionKind,
+        server: &AuthorizationServer,
+        keys: &KeySet,
+    ) -> String {
+        let now = self.now.as_secs();
+        let kids: Vec<_> = keys.kids().collect();
+        match (at, kind) {
+            (KEY, RejectionKind::KeyUnknown) => format!(
+                "{} is not among the keys of {}, which are {}: the token is of another environment or authorization server, or its key was withdrawn",
+                self.header("kid"), server.issuer(), kids.join(", ")
+            ),
+            (KEY, RejectionKind::KeyAmbiguous) => {
+                "the token does not name its key, and several would fit".to_owned()
+            }
+            (KEY, _) => format!("the key with {} is for another algorithm", self.header("kid")),
+            (TENANT, _) => format!(
+                "{} is not the tenant of its issuer, or the key is not one that signs for it",
+                self.claim("tid")
+            ),
+            (SIGNATURE, _) => "it is not of the key that the token names: the token was changed, or it is of another environment whose keys have the same ids".to_owned(),
+            (BINDING, _) => "the token is bound to a key of its client (`cnf`), which is not checked here: have the client ask for a plain bearer token".to_owned(),
+            (KIND, _) => format!(
+                "it is of another kind than is accepted, by {}",
+                self.rule_that_fails(server).unwrap_or_default()
+            ),
+            (AUDIENCE, _) => {
+                let Audience::AnyOf(accepted) = &server.audience else {
+                    return format!("{} is malformed", self.claim(&server.audience_claim));
+                };
+                format!(
+                    "{}, where {} is accepted: have the client ask for a token for this API, or set the audience that the API has at its authorization server",
+                    self.claim(&server.audience_claim), accepted.join(" or ")
+                )
+            }
+            (CLIENT, _) => {
+                let claims = server.client_claims.iter();
+                let claims: Vec<_> = claims.map(|claim| self.claim(claim)).collect();
+                format!("its client, {}, is not on the list", claims.join(", "))
+            }
+            (CLAIMS, _) => format!(
+                "the policy asks for something else than {}",
+                self.rule_that_fails(server).unwrap_or_default()
+            ),
+            (TIMES, RejectionKind::TokenExpired) => {
+                let exp = self.seconds("exp").unwrap_or_default();
+                format!(
+                    "it expired {} ago, on {}: the client has to get another",
+                    span(now.saturating_sub(exp)), date(exp)
+                )
+            }
+            (TIMES, RejectionKind::TokenNotYetValid) => {
+                let start = self.seconds("nbf").max(self.seconds("iat")).unwrap_or_default();
+                format!(
+                    "it is valid in {}, on {}: is the clock of this machine right? It says {}",
+                    span(start.saturating_sub(now)), date(start), date(now)
+                )
+            }
+            (TIMES, RejectionKind::TokenTooOld) => format!(
+                "it was issued {} ago, longer than is accepted",
+                span(now.saturating_sub(self.seconds("iat").unwrap_or_default()))
+            ),
+            (TIMES, _) => format!(
+                "{}, {}, {}: `exp` is needed, and each is a number",
+                self.claim("exp"), self.claim("nbf"), self.claim("iat")
+            ),
+            (ISSUER, _) => format!("the answer is about a token of {}", self.claim("iss")),
+            _ => {
+                let groups = server.groups_claims.iter();
+                let groups: Vec<_> = groups.map(|claim| claim.path.to_string()).collect();
+                format!(
+                    "a claim that is read is missing or written in another way: {}, scopes ({}), or groups ({})",
+                    self.claim("sub"), server.scope_claims.join(", "), groups.join(", ")
+                )
+            }
+        }
+    }
+
+    /// The claim that is not as the policy asks for, as far as it is a name.
+    fn rule_that_fails(&self, server: &AuthorizationServer) -> Option<String> {
+        let rules = server.claim_rules.iter().map(|rule| &rule.path);
+        let shown = rules.map(|path| {
+            let names = path.names().iter();
+            let value = names.fold(Some(&self.claims), |value, name| value?.get(name));
+            shown(&path.to_string(), value)
+        });
+        Some(shown.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// A token as it is to be sent.
+fn bare(token: &str) -> &str {
+    let token = token.trim();
+    match token.get(..7) {
+        Some(scheme) if scheme.eq_ignore_ascii_case("bearer ") => token[7..].trim(),
+        _ => token,
+    }
+}
+
+/// A member as it stands in JSON, shortened.
+fn shown(name: &str, value: Option<&Value>) -> String {
+    match value {
+        None => format!("no `{name}`"),
+        Some(value) => {
+            let text = value.to_string();
+            let short: String = text.chars().take(120).collect();
+            let more = if short.len() < text.len() { "…" } else { "" };
+            format!("`{name}` {short}{more}")
+        }
+    }
+}
+
+fn form_of(token: &str) -> String {
+    let parts = token.split('.').count();
+    match parts {
+        3 => "three parts, but not a JWT: was it changed on its way, or cut off?".to_owned(),
+        5 => "an encrypted token (JWE), which only the one that it is encrypted for can read: have the authorization server sign it alone".to_owned(),
+        _ => format!(
+            "not a JWT, which has three parts with dots between them, but {parts}: an opaque token. The authorization server writes those where no audience was asked for, or where its settings say so; or introspect them"
+        ),
+    }
+}
+
+fn why_not_trusted<'s>(
+    issuer: &str,
+    trusted: impl Iterator<Item = &'s AuthorizationServer>,
+) -> String {
+    let mut others = Vec::new();
+    let normal = |text: &str| Url::parse(text).map(|url| url.to_string());
+    for server in trusted {
+        let known = server.issuer();
+        let difference = if issuer.trim_end_matches('/') == known.trim_end_matches('/') {
+            "a slash at the end"
+        } else if issuer.eq_ignore_ascii_case(known) {
+            "upper and lower case"
+        } else if issuer
+            .strip_prefix("http://")
+            .is_some_and(|rest| known.strip_prefix("https://") == Some(rest))
+        {
+            "http in place of https"
+        } else if normal(issuer).is_ok_and(|issuer| normal(known) == Ok(issuer)) {
+            "how it is written"
+        } else {
+            others.push(known);
+            continue;
+        };
+        return format!(
+            "{issuer:?} is not {known:?}: they differ in {difference}, and issuers are compared exactly. Write it as the token has it"
+        );
+    }
+    let host = |text: &str| {
+        Url::parse(text)
+            .ok()
+            .and_then(|url| Some(url.host_str()?.to_owned()))
+    };
+    if let Some(known) = others.iter().find(|known| host(known) == host(issuer))
+        && known.contains("/oauth2/")
+        && !issuer.contains("/oauth2/")
+    {
+        return format!(
+            "{issuer:?} is Okta's org authorization server, whose access tokens are for Okta alone: have the client ask {known:?} for one"
+        );
+    }
+    let is_placeholder = issuer.contains(['{', '}']);
+    let advice = if is_placeholder {
+        ". It is a placeholder"
+    } else {
+        ": the token is of another authorization server, tenant or environment, or this one is to be trusted, too"
+    };
+    format!(
+        "{issuer:?} is not trusted, but {}{advice}",
+        others.join(", ")
+    )
+}
+
+fn report_of(server: &AuthorizationServer, keys: &Result<KeySet, FetchFailure>) -> ServerReport {
+    let source = server.keys.as_ref().map(ToString::to_string);
+    ServerReport {
+        issuer: server.issuer().to_owned(),
+        source: source.unwrap_or_default(),
+        keys: match keys {
+            Ok(keys) => Ok((keys.len(), keys.left_out())),
+            Err(_) if server.keys == Ok(KeySource::Nowhere) => {
+                Err("none: its tokens are introspected".to_owned())
+            }
+            Err(failure) => Err(advice_on_failure(*failure)),
+        },
+    }
+}
+
+fn advice_on_failure(failure: FetchFailure) -> String {
+    let advice = match failure {
+        FetchFailure::Connection => {
+            ": is the name right, and may this machine reach it? If it has a certificate of its own, the system has to trust that"
+        }
+        FetchFailure::Timeout => ": is there a firewall or a proxy in between?",
+        FetchFailure::Status(404) => {
+            ": there is no such authorization server, or its keys are elsewhere"
+        }
+        FetchFailure::Status(401 | 403) => ": keys are public; this is something else, or a proxy",
+        FetchFailure::OtherIssuer => ": write the issuer exactly as its metadata has it",
+        FetchFailure::UnacceptableJwksUri => {
+            ": name its host with `jwks_host`, or its URL with `jwks_uri`, if that is right"
+        }
+        FetchFailure::NoUsableKey => ": are its algorithms on the list?",
+        FetchFailure::NotAKeySet | FetchFailure::NotMetadata => ": is the URL right?",
+        _ => "",
+    };
+    format!("{failure}{advice}")
+}
+
+/// What is sound, and probably not meant.
+fn advice_on(server: &AuthorizationServer) -> Vec<String> {
+    let issuer = server.issuer();
+    let mut advice = Vec::new();
+    let mut say = |text: &str| advice.push(format!("{issuer}: {text}"));
+    let host = Url::parse(issuer)
+        .ok()
+        .and_then(|url| Some(url.host_str()?.to_owned()));
+    let host = host.unwrap_or_default();
+    let has_slash = issuer.ends_with('/');
+    if host.ends_with(".auth0.com") && !has_slash {
+        say("Auth0's issuers end in a slash, and this one does not");
+    }
+    if issuer.contains("/application/o/") && !has_slash {
+        say("authentik's issuers end in a slash, and this one does not");
+    }
+    if has_slash
+        && [".okta.com", ".oktapreview.com", ".amazonaws.com"]
+            .iter()
+            .any(|end| host.ends_with(end))
+    {
+        say("issuers of this product do not end in a slash, and this one does");
+    }
+    if (host.ends_with(".okta.com") || host.ends_with(".oktapreview.com"))
+        && !issuer.contains("/oauth2/")
+        && !server.introspects_jwts()
+    {
+        say(
+            "this is the org authorization server, whose access tokens cannot be verified by anybody but Okta: use a custom one, or introspect",
+        );
+    }
+    if ["/common/", "/organizations/", "/consumers/"]
+        .iter()
+        .any(|tenant| issuer.contains(tenant))
+    {
+        say("no token has this issuer: each has its tenant's. Use the preset for several tenants");
+    }
+    if server
+        .tenants
+        .as_ref()
+        .is_some_and(|tenants| tenants.allowed.is_none())
+    {
+        say("every tenant there is, is trusted: anybody can make one. Name those that you mean");
+    }
+    match &server.audience {
+        Audience::Any => {
+            say("any audience is accepted, so that other APIs can use here what they were sent")
+        }
+        Audience::AnyOf(audiences) => {
+            for audience in audiences {
+                if audience.contains(['{', '}', '<', '>'])
+                    || audience.to_ascii_lowercase().contains("your-")
+                {
+                    say(&format!(
+                        "the audience {audience:?} looks like a placeholder"
+                    ));
+                }
+                if audience == "account" {
+                    say(
+                        "the audience \"account\" is in every token of a Keycloak realm: add an audience mapper, and use that",
+                    );
+                }
+            }
+        }
+    }
+    if server.jwks.ttl_cap > Duration::from_secs(3_600) {
+        let hours = server.jwks.ttl_cap.as_secs() / 3_600;
+        say(&format!(
+            "keys are used for up to {hours} h after they were withdrawn: an hour is enough"
+        ));
+    }
+    if server.plain_http_allowed {
+        say("keys are fetched over plain http, by whoever answers");
+    }
+    advice
+}
+
+fn grants(token: &AccessToken, granting: &[String]) -> Vec<String> {
+    let list = |names: Vec<&str>| {
+        if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
+        }
+    };
+    let role = match token.role_grant() {
+        Some(grant) => format!(
+            "{}, for the group {:?} in `{}`",
+            grant.role, grant.group, grant.claim
+        ),
+        None if !token.groups_complete() => {
+            "none; the token does not name all groups of its user".to_owned()
+        }
+        None if granting.is_empty() => "none: no group grants one".to_owned(),
+        None => format!(
+            "none: the groups that grant one are {}, compared exactly",
+            granting.join(", ")
+        ),
+    };
+    vec![
+        format!("subject  {}", token.subject()),
+        format!("client   {}", token.client_id().unwrap_or("not named")),
+        format!("scopes   {}", list(token.scopes().collect())),
+        format!("groups   {}", list(token.groups().collect())),
+        format!("role     {role}"),
+    ]
+}
+
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+fn date(seconds: u64) -> String {
+    // The year 9999 is the last that can be written so.
+    let seconds = Duration::from_secs(seconds.min(253_402_300_799));
+    httpdate::fmt_http_date(std::time::UNIX_EPOCH + seconds)
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Authorization servers")?;
+        for server in &self.authorization_servers {
+            writeln!(f, "  {}", server.issuer)?;
+            match &server.keys {
+                Ok((usable, 0)) => writeln!(f, "    keys at {}: {usable}", server.source)?,
+                Ok((usable, others)) => {
+                    writeln!(
+                        f,
+                        "    keys at {}: {usable}, and {others} that cannot be used",
+                        server.source
+                    )?;
+                }
+                Err(why) => writeln!(f, "    keys at {}: {why}", server.source)?,
+            }
+        }
+        if !self.advice.is_empty() {
+            writeln!(f, "\nAdvice")?;
+            for advice in &self.advice {
+                writeln!(f, "  {advice}")?;
+            }
+        }
+        writeln!(f, "\nThe token, on {}", date(self.now.as_secs()))?;
+        for check in &self.checks {
+            let verdict = match check.passed {
+                Some(true) => "passed",
+                Some(false) => "FAILED",
+                None => "not reached",
+            };
+            let line = format!("  {verdict:<11} {:<18} {}", check.name, check.detail);
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        match &self.verdict {
+            Ok(_) => {
+                writeln!(f, "\nIt is let through, unless the route asks for more.")?;
+                for line in &self.granted {
+                    writeln!(f, "  {line}")?;
+                }
+                Ok(())
+            }
+            Err(rejection) => {
+                writeln!(f, "\nThe client is told")?;
+                let http: Response<String> = answer(rejection, &JsonRejection, Form::Http);
+                writeln!(f, "  HTTP {}", http.status())?;
+                write_headers(f, http.headers())?;
+                if !http.body().is_empty() {
+                    writeln!(f, "    {}", http.body())?;
+                }
+                let grpc: Response<String> =
+                    answer(rejection, &JsonRejection, Form::Grpc("application/grpc"));
+                writeln!(f, "  gRPC {}", rejection.kind().grpc_code())?;
+                write_headers(f, grpc.headers())
+            }
+        }
+    }
+}
+
+fn write_headers(f: &mut fmt::Formatter<'_>, headers: &HeaderMap) -> fmt::Result {
+    headers.iter().try_for_each(|(name, value)| {
+        writeln!(
+            f,
+            "    {name}: {}",
+            String::from_utf8_lossy(value.as_bytes())
+        )
+    })
+}
