@@ -649,8 +649,8 @@ impl Walk {
     fn rule_that_fails(&self, server: &AuthorizationServer) -> Option<String> {
         let rules = server.claim_rules.iter().map(|rule| &rule.path);
         let shown = rules.map(|path| {
-            let names = path.names().iter();
-            let value = names.fold(Some(&self.claims), |value, name| value?.get(name));
+            let mut names = path.names().iter();
+            let value = names.try_fold(&self.claims, |value, name| value.get(name));
             shown(&path.to_string(), value)
         });
         Some(shown.collect::<Vec<_>>().join(", "))
