@@ -2,6 +2,7 @@
 #![cfg(all(
     feature = "tonic",
     feature = "axum",
+    feature = "introspection",
     feature = "tracing",
     feature = "test-util"
 ))]
@@ -119,7 +120,7 @@ async fn every_kind_of_rejection_is_a_status_with_details() {
         }
         seen.insert(case.reason);
     }
-    assert_eq!(seen.len(), 20, "{seen:?}");
+    assert_eq!(seen.len(), 25, "{seen:?}");
 }
 
 /// What gRPC calls trailers-only: one frame of headers, and the end.

@@ -1,11 +1,12 @@
 //! gRPC servers on loopback sockets, and a call for each kind of rejection with what must come of it.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use http::{Request, Response};
 use portcullis::{
-    AccessPolicy, AuthenticateLayer, RequireLayer, Requirement, ResourceServer, Role,
+    AccessPolicy, AuthenticateLayer, AuthorizationServer, ClientAuthentication, Introspection,
+    RequireLayer, Requirement, ResourceServer, Role,
     test_util::{Behaviour, SigningKey},
 };
 use serde_json::{Value, json};
@@ -126,15 +127,25 @@ pub(crate) async fn every_kind() -> (Vec<Case>, Vec<World>) {
         .require(UNARY, Requirement::all_scopes(["read:data"]).unwrap())
         .build()
         .unwrap();
-    let picky = AuthenticateLayer::builder(
-        ResourceServer::builder()
-            .token_cache(token_cache())
-            .trust(trusted(&world.okta).allowed_clients(["another"]))
+    let layer_for = |server: AuthorizationServer| {
+        let policy = ResourceServer::builder().token_cache(token_cache());
+        AuthenticateLayer::builder(policy.trust(server).build().unwrap())
+            .clock(world.clock.clock())
             .build()
-            .unwrap(),
-    )
-    .clock(world.clock.clock())
-    .build();
+    };
+    let server = || trusted(&world.okta);
+    let picky = layer_for(server().allowed_clients(["another"]));
+    let demands = serve(layer_for(server().require_claim("department")));
+    let stronger = serve(layer_for(server().require_acr(["phr", "phrh"])));
+    let young = serve(layer_for(server().max_token_age(Duration::from_secs(60))));
+    let writers = serve((layer(), RequireLayer::role(Role::Write)));
+    let inactive = World::new().await;
+    inactive.issuer.behave(Behaviour::Body(r#"{"active":false}"#.to_owned()));
+    let introspection = Introspection::new(
+        inactive.issuer.jwks_uri(),
+        ClientAuthentication::basic("api", "secret"),
+    );
+    let introspecting = serve(layer_for(server().introspection(introspection)));
     let plain = serve(layer());
     let demanding = serve(layer().policy(policy));
     let either = serve((layer(), RequireLayer::any_scope(["50%:a", "b"]).unwrap()));
@@ -383,6 +394,46 @@ pub(crate) async fn every_kind() -> (Vec<Case>, Vec<World>) {
                 "the access policy does not allow this request",
             )
         },
+        invalid_token!(
+            "TOKEN_INACTIVE",
+            introspecting,
+            "an-opaque-token".to_owned(),
+            "the token is not active"
+        ),
+        invalid_token!(
+            "CLAIM_REJECTED",
+            demands,
+            good(),
+            "a claim of the token is not accepted here"
+        ),
+        invalid_token!(
+            "TOKEN_TOO_OLD",
+            young,
+            issuer.mint(json!({ "iat": now - 120 })),
+            "the token was issued too long ago"
+        ),
+        Case {
+            challenge: Some(
+                r#"Bearer error="insufficient_user_authentication", error_description="a stronger authentication of the user is needed", acr_values="phr phrh""#,
+            ),
+            metadata: Some(("acr_values", "phr phrh")),
+            ..case(
+                "STEP_UP_REQUIRED",
+                stronger,
+                good(),
+                "a stronger authentication of the user is needed: one of phr phrh",
+            )
+        },
+        Case {
+            code: 7,
+            challenge: BARE,
+            ..case(
+                "GROUPS_INCOMPLETE",
+                writers,
+                issuer.mint(json!({ "groups": null, "_claim_names": { "groups": "src1" } })),
+                "the token does not name all groups of its user",
+            )
+        },
         Case {
             code: 13,
             ..case(
@@ -403,5 +454,5 @@ pub(crate) async fn every_kind() -> (Vec<Case>, Vec<World>) {
             )
         },
     ];
-    (cases, vec![world, down, ambiguous])
+    (cases, vec![world, down, ambiguous, inactive])
 }
