@@ -7,11 +7,15 @@
 use std::{
     collections::HashMap,
     fmt,
+    future::{Future, poll_fn},
     hash::{BuildHasher, RandomState},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -47,11 +51,13 @@ pub(crate) struct Tenants {
     unknown: Cache<[u64; 2], Duration>,
     seeds: [RandomState; 2],
     /// What is being resolved.
-    resolving: Mutex<HashMap<Arc<str>, watch::Receiver<Option<Outcome>>>>,
+    resolving: Mutex<HashMap<Arc<str>, watch::Receiver<Option<Settled>>>>,
     turns: Semaphore,
     is_tidied: AtomicBool,
     /// Held while a tenant is put in place of another, or forgotten.
     changing: Mutex<()>,
+    /// Others have taken their place, or none.
+    is_retired: AtomicBool,
 }
 
 struct Tenant {
@@ -66,6 +72,14 @@ pub(crate) enum Outcome {
     Known(Arc<Trusted>),
     Unknown,
     Unavailable,
+}
+
+/// How a question to the resolver ended.
+#[derive(Clone)]
+enum Settled {
+    As(Outcome),
+    /// The issuer was forgotten meanwhile: the answer is of no use.
+    Outdated,
 }
 
 /// What is known of an issuer without asking anybody.
@@ -102,6 +116,7 @@ impl Tenants {
             turns: Semaphore::new(policy.max_resolving),
             is_tidied: AtomicBool::new(false),
             changing: Mutex::default(),
+            is_retired: AtomicBool::new(false),
             tenancy,
             leeway,
             surroundings,
@@ -137,20 +152,34 @@ impl Tenants {
         }
     }
 
-    /// Asks the resolver, together with everybody else who asks for the same issuer.
+    /// Asks the resolver, together with everybody else who asks for the same issuer. If it cannot be told
+    /// in time, what was said before counts.
     pub(crate) async fn resolve(self: &Arc<Self>, issuer: &str) -> Outcome {
-        let Some(mut outcome) = self.start(issuer) else {
-            return Outcome::Unavailable;
-        };
         let resolved = async {
-            match outcome.wait_for(Option::is_some).await {
-                Ok(outcome) => outcome.clone().unwrap_or(Outcome::Unavailable),
-                Err(_) => Outcome::Unavailable,
+            loop {
+                let mut settled = self.start(issuer)?;
+                let settled = settled.wait_for(Option::is_some).await.ok()?.clone();
+                if let Settled::As(outcome) = settled? {
+                    return Some(outcome);
+                }
             }
         };
-        tokio::time::timeout(self.tenancy.policy.deadline, resolved)
-            .await
-            .unwrap_or(Outcome::Unavailable)
+        match tokio::time::timeout(self.tenancy.policy.deadline, resolved).await {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) | Err(_) => self.said_before(issuer),
+        }
+    }
+
+    /// What the resolver said before, if that may still be relied upon.
+    fn said_before(&self, issuer: &str) -> Outcome {
+        let now = self.surroundings.clock.now().monotonic;
+        let stale_cap = self.tenancy.policy.stale_cap;
+        match self.known.get(issuer) {
+            Some(tenant) if now < tenant.resolved.saturating_add(stale_cap) => {
+                Outcome::Known(Arc::clone(&tenant.trusted))
+            }
+            _ => Outcome::Unavailable,
+        }
     }
 
     /// Forgets what is known of an issuer.
@@ -163,8 +192,19 @@ impl Tenants {
         lock(&self.resolving).remove(issuer);
     }
 
-    /// Forgets everything.
+    /// Forgets those of whose issuers this is true.
+    pub(crate) fn forget_if(&self, is_it: impl Fn(&str) -> bool) {
+        for (issuer, _) in &self.known {
+            if is_it(&issuer) {
+                self.forget(&issuer);
+            }
+        }
+    }
+
+    /// Forgets everything, now and from now on.
     pub(crate) fn retire(&self) {
+        let _changing = lock(&self.changing);
+        self.is_retired.store(true, Ordering::Release);
         for (_, tenant) in &self.known {
             tenant.trusted.give_way(None);
         }
@@ -182,7 +222,7 @@ impl Tenants {
 
     /// Starts to resolve an issuer, unless somebody did; in a task of its own, so that nobody who goes
     /// away ends it. `None` if there are too many, or outside of a runtime.
-    fn start(self: &Arc<Self>, issuer: &str) -> Option<watch::Receiver<Option<Outcome>>> {
+    fn start(self: &Arc<Self>, issuer: &str) -> Option<watch::Receiver<Option<Settled>>> {
         let runtime = Handle::try_current().ok()?;
         let mut resolving = lock(&self.resolving);
         if let Some(outcome) = resolving.get(issuer) {
@@ -201,14 +241,14 @@ impl Tenants {
             receiver: receiver.clone(),
         };
         runtime.spawn(async move {
-            let outcome = place.tenants.ask(&place).await;
+            let settled = place.tenants.ask(&place).await;
             drop(place);
-            sender.send_replace(Some(outcome));
+            sender.send_replace(Some(settled));
         });
         Some(receiver)
     }
 
-    async fn ask(self: &Arc<Self>, place: &Place) -> Outcome {
+    async fn ask(self: &Arc<Self>, place: &Place) -> Settled {
         let issuer = &*place.issuer;
         let (policy, clock) = (&self.tenancy.policy, &self.surroundings.clock);
         let turn = async {
@@ -216,32 +256,46 @@ impl Tenants {
             let asked = clock.now();
             (asked, self.tenancy.resolver.resolve(issuer).await)
         };
-        let answer = tokio::time::timeout(policy.deadline, turn).await;
+        let answer = tokio::time::timeout(policy.deadline, caught(turn)).await;
         let now = clock.now();
         let (asked, answer) = match answer {
-            Ok((asked, answer)) => (asked, answer.map_err(|_| TenantProblem::Unavailable)),
+            Ok(Some((asked, answer))) => (asked, answer.map_err(|_| TenantProblem::Unavailable)),
+            Ok(None) => (now, Err(TenantProblem::Panicked)),
             Err(_) => (now, Err(TenantProblem::TimedOut)),
         };
-        let _changing = lock(&self.changing);
-        if !place.is_taken() {
-            return Outcome::Unavailable;
+        let answer = answer.and_then(|server| checked(server, issuer));
+        // Audit sinks are told without a lock: they may do anything.
+        if let Err(problem) = &answer {
+            self.surroundings
+                .audit
+                .record(&Event::TenantUnresolved(TenantUnresolved {
+                    unverified_issuer: issuer,
+                    problem: problem.clone(),
+                }));
         }
+        let changing = lock(&self.changing);
+        if !place.is_taken() {
+            return Settled::Outdated;
+        }
+        let is_retired = self.is_retired.load(Ordering::Acquire);
         let before = self.known.get(issuer);
-        match answer.and_then(|server| checked(server, issuer)) {
+        let outcome = match answer {
             Ok(Some(server)) => {
                 let known = before.as_ref().map(|tenant| &tenant.trusted);
                 let trusted = Trusted::after(known, server, self.leeway, &self.surroundings);
-                let until = asked.monotonic.saturating_add(policy.trust_time);
-                trusted.set_current_until(until);
-                let tenant = Tenant {
-                    trusted: Arc::clone(&trusted),
-                    resolved: asked.monotonic,
-                };
-                self.known
-                    .insert(Arc::clone(&place.issuer), Arc::new(tenant));
-                if let Some(before) = before {
-                    before.trusted.give_way(Some(&trusted));
+                if is_retired {
+                    // For those alone who came before.
+                    trusted.give_way(None);
+                } else {
+                    let until = asked.monotonic.saturating_add(policy.trust_time);
+                    self.remember(&place.issuer, &trusted, asked.monotonic, until);
+                    if let Some(before) = &before {
+                        before.trusted.give_way(Some(&trusted));
+                    }
                 }
+                drop(changing);
+                let known = before.as_ref().map(|tenant| &tenant.trusted);
+                self.surroundings.announce(known, &trusted);
                 self.see_to_tidiness();
                 Outcome::Known(trusted)
             }
@@ -251,24 +305,40 @@ impl Tenants {
                 self.unknown.insert(self.hash(issuer), until);
                 Outcome::Unknown
             }
-            Err(problem) => {
-                self.surroundings
-                    .audit
-                    .record(&Event::TenantUnresolved(TenantUnresolved {
-                        unverified_issuer: issuer,
-                        problem,
-                    }));
-                match before {
-                    Some(tenant)
-                        if now.monotonic < tenant.resolved.saturating_add(policy.stale_cap) =>
-                    {
-                        let until = now.monotonic.saturating_add(RETRY);
-                        tenant.trusted.set_current_until(until);
-                        Outcome::Known(Arc::clone(&tenant.trusted))
-                    }
-                    _ => Outcome::Unavailable,
+            Err(_) => {
+                let outcome = self.said_before(issuer);
+                if let (Outcome::Known(trusted), Some(before), false) =
+                    (&outcome, &before, is_retired)
+                {
+                    let until = now.monotonic.saturating_add(RETRY.min(policy.trust_time));
+                    let cap = before.resolved.saturating_add(policy.stale_cap);
+                    trusted.set_current_until(until.min(cap));
                 }
+                outcome
             }
+        };
+        Settled::As(outcome)
+    }
+
+    /// To be called while changing.
+    fn remember(
+        &self,
+        issuer: &Arc<str>,
+        trusted: &Arc<Trusted>,
+        resolved: Duration,
+        until: Duration,
+    ) {
+        trusted.set_current_until(until);
+        let tenant = Tenant {
+            trusted: Arc::clone(trusted),
+            resolved,
+        };
+        self.known.insert(Arc::clone(issuer), Arc::new(tenant));
+        // It may have been forgotten for lack of room just before, as what it was until now.
+        let is_there = self.known.get(&**issuer);
+        if is_there.is_some_and(|tenant| Arc::ptr_eq(&tenant.trusted, trusted)) {
+            trusted.set_current_until(until);
+            trusted.keys.resume();
         }
     }
 
@@ -302,13 +372,16 @@ fn checked(
 struct Place {
     tenants: Arc<Tenants>,
     issuer: Arc<str>,
-    receiver: watch::Receiver<Option<Outcome>>,
+    receiver: watch::Receiver<Option<Settled>>,
 }
 
 impl Place {
     /// Whether it is still this one that the issuer is resolved by.
     fn is_taken(&self) -> bool {
-        let resolving = lock(&self.tenants.resolving);
+        self.is_taken_in(&lock(&self.tenants.resolving))
+    }
+
+    fn is_taken_in(&self, resolving: &HashMap<Arc<str>, watch::Receiver<Option<Settled>>>) -> bool {
         let ours = resolving.get(&self.issuer);
         ours.is_some_and(|ours| ours.same_channel(&self.receiver))
     }
@@ -316,10 +389,21 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.is_taken() {
-            lock(&self.tenants.resolving).remove(&self.issuer);
+        let mut resolving = lock(&self.tenants.resolving);
+        if self.is_taken_in(&resolving) {
+            resolving.remove(&self.issuer);
         }
     }
+}
+
+/// Ends as the future does; with `None` if it panics.
+async fn caught<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
+    })
+    .await
 }
 
 /// Takes note when tidying ends, however that comes about.
@@ -337,7 +421,12 @@ impl Drop for Tidier {
 async fn tidy(tidier: Tidier) {
     while let Some(tenants) = tidier.0.upgrade() {
         if tenants.count() == 0 {
-            // The next tenant brings the next of us.
+            // The next tenant brings the next of us,
+            drop(tidier);
+            // unless it came just now, and found us still here.
+            if tenants.count() > 0 {
+                tenants.see_to_tidiness();
+            }
             return;
         }
         let pause = tenants.tenancy.policy.idle_time / 10;

@@ -42,7 +42,7 @@ pub(crate) struct Surroundings {
 
 impl Trusted {
     /// What takes the place of `before` under this policy: the same if nothing is different, with the
-    /// same keys if nothing is that they depend on.
+    /// same keys if nothing is that they depend on. It is to be [announced](Surroundings::announce).
     pub(crate) fn after(
         before: Option<&Arc<Self>>,
         server: AuthorizationServer,
@@ -72,6 +72,17 @@ impl Trusted {
             leeway,
             keys,
             current_until: AtomicU64::new(u64::MAX),
+        })
+    }
+
+    /// The same, for a decision that is not to be relied upon again.
+    pub(crate) fn for_once(&self) -> Arc<Self> {
+        Arc::new(Self {
+            server: Arc::clone(&self.server),
+            leeway: self.leeway,
+            keys: Arc::clone(&self.keys),
+            introspector: self.introspector.clone(),
+            current_until: AtomicU64::new(0),
         })
     }
 
@@ -111,14 +122,6 @@ impl Trusted {
 
 impl Surroundings {
     fn keys_of(&self, server: &Arc<AuthorizationServer>) -> Arc<KeyCache> {
-        if self.audit.is_on()
-            && let Ok(source) = &server.keys
-        {
-            self.audit.record(&Event::Trusted(TrustedEvent {
-                issuer: server.issuer(),
-                keys: &source.to_string(),
-            }));
-        }
         Arc::new(KeyCache::new(
             Arc::clone(server),
             self.clock.clone(),
@@ -126,6 +129,20 @@ impl Surroundings {
             self.audit.clone(),
             &self.snapshot,
         ))
+    }
+
+    /// Tells the audit sinks of whom is trusted from now on, unless it was so before.
+    pub(crate) fn announce(&self, before: Option<&Arc<Trusted>>, trusted: &Trusted) {
+        let is_new = before.is_none_or(|before| !Arc::ptr_eq(&before.keys, &trusted.keys));
+        if is_new
+            && self.audit.is_on()
+            && let Ok(source) = &trusted.server.keys
+        {
+            self.audit.record(&Event::Trusted(TrustedEvent {
+                issuer: trusted.server.issuer(),
+                keys: &source.to_string(),
+            }));
+        }
     }
 
     /// For tests that bring their own keys.

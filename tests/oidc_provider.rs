@@ -1,5 +1,10 @@
 //! Discovery against a certified authorization server: `oidc-provider`, on Node.
-#![cfg(all(feature = "axum", feature = "test-util"))]
+#![cfg(all(
+    feature = "aws_lc_rs",
+    feature = "axum",
+    feature = "introspection",
+    feature = "test-util"
+))]
 
 #[path = "support/example.rs"]
 mod example;
@@ -8,9 +13,13 @@ mod support;
 use std::{path::PathBuf, process::Stdio};
 
 use axum::{Router, routing::get};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use example::in_time;
-use portcullis::{AccessToken, Algorithm, AuthenticateLayer, AuthorizationServer, ResourceServer};
-use serde_json::Value;
+use portcullis::{
+    AccessToken, Algorithm, AuthenticateLayer, AuthorizationServer, ClientAuthentication,
+    Introspection, ResourceServer,
+};
+use serde_json::{Value, json};
 use support::{Answer, Log, ask};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -19,6 +28,7 @@ use tokio::{
 
 const RS256: &str = "https://api.example/jwt";
 const ES256: &str = "https://api.example/es";
+const OPAQUE: &str = "https://api.example/opaque";
 const BOTH: [Algorithm; 2] = [Algorithm::Rs256, Algorithm::Es256];
 
 /// One that runs, until it is dropped.
@@ -26,6 +36,7 @@ struct Provider {
     _process: Child,
     issuer: String,
     token_endpoint: String,
+    introspection_endpoint: String,
 }
 
 impl Provider {
@@ -49,6 +60,7 @@ impl Provider {
             _process: process,
             issuer: fact("issuer"),
             token_endpoint: fact("token_endpoint"),
+            introspection_endpoint: fact("introspection_endpoint"),
         }
     }
 
@@ -144,9 +156,7 @@ async fn is_trusted_by_its_issuer_alone(provider: &Provider) {
     let answer = asked(strict(RS256), &forged).await;
     assert_eq!(answer.status, 401, "{answer:?}");
     // Nor are tokens that it alone can read.
-    let opaque = provider
-        .token("https://api.example/opaque", "read:data")
-        .await;
+    let opaque = provider.token(OPAQUE, "read:data").await;
     assert_eq!(asked(strict(RS256), &opaque).await.status, 401);
 }
 
@@ -184,4 +194,58 @@ async fn a_certified_server_with_a_path_is_trusted_by_its_issuer_alone() {
     is_trusted_by_its_issuer_alone(&provider).await;
     let slash = format!("{}/", provider.issuer);
     is_not_trusted_under_another_name(&provider, slash).await;
+}
+
+#[tokio::test]
+#[ignore = "needs Node with oidc-provider; .ci/run provides it"]
+async fn a_certified_server_is_asked_about_opaque_tokens_in_each_way() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let point = key.public_key_raw();
+    let number = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let jwk = json!({
+        "kty": "EC", "crv": "P-256", "x": number(&point[1..33]), "y": number(&point[33..]),
+    });
+    let provider = Provider::start(&["--client-jwk", &jwk.to_string()]).await;
+    let token = provider.token(OPAQUE, "read:data").await;
+    let jwt = provider.token(RS256, "read:data").await;
+    let trusting = |client: ClientAuthentication, audience| {
+        let introspection = Introspection::new(&provider.introspection_endpoint, client);
+        provider.discovered(audience).introspection(introspection)
+    };
+    let clients = [
+        ClientAuthentication::basic("api", "api-secret"),
+        ClientAuthentication::post("api-post", "api-post-secret"),
+        ClientAuthentication::private_key_jwt("api-jwt", &key.serialize_pem()).unwrap(),
+    ];
+    for client in &clients {
+        let answer = asked(trusting(client.clone(), OPAQUE), &token).await;
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (200, r#"Some("machine") read:data"#),
+            "{client:?}: {answer:?}"
+        );
+        let answer = asked(trusting(client.clone(), RS256), &token).await;
+        assert_eq!(answer.kind, Some("AUDIENCE_MISMATCH"), "{client:?}");
+        let answer = asked(trusting(client.clone(), RS256), &jwt).await;
+        assert_eq!(
+            answer.status, 200,
+            "JWTs are verified as before: {answer:?}"
+        );
+        let junk = asked(
+            trusting(client.clone(), OPAQUE),
+            "fnwb_E74_modXahSqIISgBIAsbefHjL7Vt9",
+        )
+        .await;
+        assert_eq!(
+            (junk.status, junk.kind),
+            (401, Some("TOKEN_INACTIVE")),
+            "{client:?}"
+        );
+    }
+    let wrong = ClientAuthentication::basic("api", "wrong");
+    let answer = asked(trusting(wrong, OPAQUE), &token).await;
+    assert_eq!(
+        (answer.status, answer.kind),
+        (503, Some("KEYS_UNAVAILABLE"))
+    );
 }

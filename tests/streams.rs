@@ -1,5 +1,10 @@
 //! What is open ends with the token that let it in, and nothing else does.
-#![cfg(all(feature = "tonic", feature = "axum", feature = "test-util"))]
+#![cfg(all(
+    feature = "tonic",
+    feature = "axum",
+    feature = "introspection",
+    feature = "test-util"
+))]
 
 use std::{
     convert::Infallible,

@@ -148,6 +148,9 @@ pub enum TenantProblem {
     /// The resolver did not answer in time.
     #[error("the resolver did not answer in time")]
     TimedOut,
+    /// The resolver panicked.
+    #[error("the resolver panicked")]
+    Panicked,
     /// The resolver's authorization server has another issuer.
     #[error("the resolver answered with the authorization server of another issuer")]
     OtherIssuer,

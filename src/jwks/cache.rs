@@ -167,6 +167,11 @@ impl KeyCache {
         self.0.kick.load().notify_one();
     }
 
+    /// Somebody is expected to ask again, after all.
+    pub(crate) fn resume(&self) {
+        self.0.is_abandoned.store(false, Ordering::Release);
+    }
+
     pub(crate) fn is_retired(&self) -> bool {
         self.0.is_retired.load(Ordering::Acquire)
     }

@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -15,7 +16,7 @@ use http::{
 };
 use reqwest::{Client, Response, redirect};
 use serde_json::value::RawValue;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::snapshot::Etag;
@@ -71,18 +72,22 @@ pub(crate) struct HttpClient {
 
 /// How many fetches of all authorization servers may be under way at once. Each server has one at
 /// most, and those that wait get their turn in the order they came; those that failed the last time
-/// have slots of their own, so that servers that do not answer keep nobody else from asking.
+/// have slots of their own, so that servers that do not answer keep nobody else from asking. For the
+/// same reason a slot is given up by a fetch that takes long, which then goes on without.
 #[derive(Debug)]
 struct Slots {
     sound: Semaphore,
     failing: Semaphore,
 }
 
+/// Sound servers answer sooner.
+const LONG: Duration = Duration::from_secs(1);
+
 impl Default for Slots {
     fn default() -> Self {
         Self {
-            sound: Semaphore::new(48),
-            failing: Semaphore::new(16),
+            sound: Semaphore::new(128),
+            failing: Semaphore::new(32),
         }
     }
 }
@@ -95,13 +100,19 @@ impl HttpClient {
         }
     }
 
-    async fn slot(&self, is_retry: bool) -> Option<SemaphorePermit<'_>> {
-        let slots = if is_retry {
-            &self.slots.failing
-        } else {
-            &self.slots.sound
-        };
-        slots.acquire().await.ok()
+    /// Waits for a slot, and then for the exchange.
+    async fn in_turn<T>(&self, is_retry: bool, exchange: impl Future<Output = T>) -> T {
+        let mut exchange = pin!(exchange);
+        if is_retry {
+            let _slot = self.slots.failing.acquire().await;
+            return exchange.await;
+        }
+        let slot = self.slots.sound.acquire().await;
+        if let Ok(done) = tokio::time::timeout(LONG, exchange.as_mut()).await {
+            return done;
+        }
+        drop(slot);
+        exchange.await
     }
 
     /// Proxies of the environment are for other hosts than this one.
@@ -161,13 +172,15 @@ impl Fetch<'_> {
         let fetch = async {
             match source {
                 KeySource::Uri(url) => {
-                    let _slot = self.client.slot(self.is_retry).await;
-                    self.key_set(url).await
+                    let exchange = self.key_set(url);
+                    self.client.in_turn(self.is_retry, exchange).await
                 }
                 KeySource::Discovery(discovery) => {
-                    let _slot = self.client.slot(self.is_retry).await;
-                    let url = self.discover(discovery).await?;
-                    self.key_set(&url).await
+                    let exchange = async {
+                        let url = self.discover(discovery).await?;
+                        self.key_set(&url).await
+                    };
+                    self.client.in_turn(self.is_retry, exchange).await
                 }
                 KeySource::Json(keys) => Ok(Reply::Body {
                     body: keys.to_vec(),

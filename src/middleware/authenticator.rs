@@ -322,6 +322,20 @@ impl Authenticator {
         };
         let presented = Presented::find(headers, self.token_header.as_ref(), terms)?;
         let now = self.clock.now();
+        // The policy may have been replaced meanwhile, as in `finish_waiting`.
+        let directory = self.directory.load();
+        let issuer = trusted.server.issuer();
+        let found = match directory.of_opaque() {
+            Some(found) if found.server.issuer() == issuer => Lookup::Known(Arc::clone(found)),
+            _ => directory.look_up(now, issuer),
+        };
+        let trusted = match &found {
+            Lookup::Known(found) if found.server.introspection == trusted.server.introspection => {
+                found
+            }
+            Lookup::Known(_) | Lookup::Ask => &trusted.for_once(),
+            Lookup::Unknown => return Err(RejectionKind::IssuerUnknown.into()),
+        };
         let introspection = trusted.server.introspection.as_ref();
         let cache_time = introspection.map_or(Duration::ZERO, |i| i.cache_time);
         let believed_until = asked.saturating_add(cache_time);
@@ -368,7 +382,7 @@ impl Authenticator {
         let found = self.directory.load().look_up(now, &token.issuer()?);
         let trusted = match &found {
             Lookup::Known(trusted) if Arc::ptr_eq(&trusted.keys, &waited_for.keys) => trusted,
-            Lookup::Known(_) | Lookup::Ask => waited_for,
+            Lookup::Known(_) | Lookup::Ask => &waited_for.for_once(),
             Lookup::Unknown => return Err(RejectionKind::IssuerUnknown.into()),
         };
         let mut pending = token.route(&trusted.server, trusted.leeway)?;

@@ -30,7 +30,9 @@ impl Directory {
         let servers = resource_server.authorization_servers().iter();
         let trusted = servers.map(|server| {
             let known = before.and_then(|before| before.find(server.issuer()));
-            Trusted::after(known, server.clone(), leeway, surroundings)
+            let trusted = Trusted::after(known, server.clone(), leeway, surroundings);
+            surroundings.announce(known, &trusted);
+            trusted
         });
         let tenants = resource_server.tenancy().map(|tenancy| {
             let known = before.and_then(|before| before.tenants.as_ref());
@@ -76,10 +78,13 @@ impl Directory {
         for old in &self.trusted {
             old.give_way(after.find(old.server.issuer()));
         }
-        if let Some(tenants) = &self.tenants
-            && (after.tenants.as_ref()).is_none_or(|after| !Arc::ptr_eq(after, tenants))
-        {
-            tenants.retire();
+        let Some(tenants) = &self.tenants else { return };
+        match &after.tenants {
+            // Those that are trusted by name from now on are no tenants any more.
+            Some(same) if Arc::ptr_eq(same, tenants) => {
+                tenants.forget_if(|issuer| after.route(issuer).is_some());
+            }
+            _ => tenants.retire(),
         }
     }
 

@@ -140,7 +140,9 @@ pub(crate) async fn every_kind() -> (Vec<Case>, Vec<World>) {
     let young = serve(layer_for(server().max_token_age(Duration::from_secs(60))));
     let writers = serve((layer(), RequireLayer::role(Role::Write)));
     let inactive = World::new().await;
-    inactive.issuer.behave(Behaviour::Body(r#"{"active":false}"#.to_owned()));
+    inactive
+        .issuer
+        .behave(Behaviour::Body(r#"{"active":false}"#.to_owned()));
     let introspection = Introspection::new(
         inactive.issuer.jwks_uri(),
         ClientAuthentication::basic("api", "secret"),
