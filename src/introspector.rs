@@ -1,11 +1,10 @@
 //! Asks one authorization server about tokens: each once at a time, and not while it does not answer.
 
 use std::{
-    collections::HashMap,
     fmt,
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -17,10 +16,7 @@ use http::{
 };
 use moka::{policy::EvictionPolicy, sync::Cache};
 use serde_json::{Map, Value};
-use tokio::{
-    runtime::Handle,
-    sync::{Semaphore, watch},
-};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::{
@@ -28,6 +24,7 @@ use crate::{
     authorization_server::AuthorizationServer,
     introspection::Introspection,
     jwks::{Failed, read_body, retry_after},
+    single_flight::{Flight, Place, SingleFlight},
     trusted::Surroundings,
 };
 
@@ -46,7 +43,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 pub(crate) struct Introspector {
     server: Arc<AuthorizationServer>,
     surroundings: Surroundings,
-    under_way: Mutex<HashMap<Arc<str>, watch::Receiver<Option<Outcome>>>>,
+    under_way: SingleFlight<Outcome>,
     turns: Semaphore,
     /// Until when a token is known not to be good, by its hash.
     inactive: Cache<[u64; 2], Duration>,
@@ -80,7 +77,7 @@ impl Introspector {
             turns: Semaphore::new(policy.max_requests),
             server: Arc::clone(server),
             surroundings: surroundings.clone(),
-            under_way: Mutex::default(),
+            under_way: SingleFlight::new(MAX_WAITING),
             inactive: inactive.build(),
             seeds: [RandomState::new(), RandomState::new()],
             paused_until: AtomicU64::new(0),
@@ -120,36 +117,12 @@ impl Introspector {
         [0, 1].map(|n: usize| self.seeds[n].hash_one(token))
     }
 
-    /// Starts to ask, unless somebody did; in a task of its own, so that nobody who goes away ends it.
-    fn start(self: &Arc<Self>, token: &str) -> Option<watch::Receiver<Option<Outcome>>> {
-        let runtime = Handle::try_current().ok()?;
-        let mut under_way = self.under_way();
-        if let Some(outcome) = under_way.get(token) {
-            return Some(outcome.clone());
-        }
-        if under_way.len() >= MAX_WAITING {
-            return None;
-        }
-        let token: Arc<str> = token.into();
-        let (sender, receiver) = watch::channel(None);
-        under_way.insert(Arc::clone(&token), receiver.clone());
-        drop(under_way);
-        let place = Place {
-            introspector: Arc::clone(self),
-            token,
-        };
-        runtime.spawn(async move {
-            let outcome = place.introspector.exchange(&place.token).await;
-            drop(place);
-            sender.send_replace(Some(outcome));
-        });
-        Some(receiver)
-    }
-
-    fn under_way(&self) -> MutexGuard<'_, HashMap<Arc<str>, watch::Receiver<Option<Outcome>>>> {
-        self.under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Starts to ask, unless somebody did.
+    fn start(self: &Arc<Self>, token: &str) -> Option<Flight<Outcome>> {
+        let introspector = Arc::clone(self);
+        let exchange =
+            |place: Arc<Place<Outcome>>| async move { introspector.exchange(place.about()).await };
+        self.under_way.join(token, exchange)
     }
 
     async fn exchange(&self, token: &str) -> Outcome {
@@ -241,18 +214,6 @@ impl Introspector {
             Some(Value::Bool(false)) => Ok(None),
             _ => Err(FetchFailure::NotAnIntrospection.into()),
         }
-    }
-}
-
-/// A place among what is under way; left however that ends.
-struct Place {
-    introspector: Arc<Introspector>,
-    token: Arc<str>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.introspector.under_way().remove(&self.token);
     }
 }
 

@@ -138,6 +138,7 @@ mod resource_server;
 mod role;
 mod scope;
 mod settings;
+mod single_flight;
 #[cfg(feature = "tonic")]
 mod status;
 mod tenant;

@@ -5,7 +5,6 @@
 //! answer. What is unknown is remembered by a hash of it, since whoever sends requests chooses it.
 
 use std::{
-    collections::HashMap,
     fmt,
     future::{Future, poll_fn},
     hash::{BuildHasher, RandomState},
@@ -20,14 +19,12 @@ use std::{
 };
 
 use moka::{notification::RemovalCause, policy::EvictionPolicy, sync::Cache};
-use tokio::{
-    runtime::Handle,
-    sync::{Semaphore, watch},
-};
+use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{
     audit::{Event, TenantProblem, TenantUnresolved},
     authorization_server::AuthorizationServer,
+    single_flight::{Flight, Place, SingleFlight},
     tenant::Tenancy,
     time::Moment,
     trusted::{Surroundings, Trusted},
@@ -51,7 +48,7 @@ pub(crate) struct Tenants {
     unknown: Cache<[u64; 2], Duration>,
     seeds: [RandomState; 2],
     /// What is being resolved.
-    resolving: Mutex<HashMap<Arc<str>, watch::Receiver<Option<Settled>>>>,
+    resolving: SingleFlight<Settled>,
     turns: Semaphore,
     is_tidied: AtomicBool,
     /// Held while a tenant is put in place of another, or forgotten.
@@ -112,7 +109,7 @@ impl Tenants {
             known: known.build(),
             unknown: unknown.build(),
             seeds: [RandomState::new(), RandomState::new()],
-            resolving: Mutex::default(),
+            resolving: SingleFlight::new(MAX_WAITING),
             turns: Semaphore::new(policy.max_resolving),
             is_tidied: AtomicBool::new(false),
             changing: Mutex::default(),
@@ -189,7 +186,7 @@ impl Tenants {
         self.known.invalidate(issuer);
         self.unknown.invalidate(&self.hash(issuer));
         // What is being resolved was asked before, and does not count.
-        lock(&self.resolving).remove(issuer);
+        self.resolving.forget(issuer);
     }
 
     /// Forgets those of whose issuers this is true.
@@ -220,36 +217,16 @@ impl Tenants {
         [0, 1].map(|n: usize| self.seeds[n].hash_one(issuer))
     }
 
-    /// Starts to resolve an issuer, unless somebody did; in a task of its own, so that nobody who goes
-    /// away ends it. `None` if there are too many, or outside of a runtime.
-    fn start(self: &Arc<Self>, issuer: &str) -> Option<watch::Receiver<Option<Settled>>> {
-        let runtime = Handle::try_current().ok()?;
-        let mut resolving = lock(&self.resolving);
-        if let Some(outcome) = resolving.get(issuer) {
-            return Some(outcome.clone());
-        }
-        if resolving.len() >= MAX_WAITING {
-            return None;
-        }
-        let issuer: Arc<str> = issuer.into();
-        let (sender, receiver) = watch::channel(None);
-        resolving.insert(Arc::clone(&issuer), receiver.clone());
-        drop(resolving);
-        let place = Place {
-            tenants: Arc::clone(self),
-            issuer,
-            receiver: receiver.clone(),
-        };
-        runtime.spawn(async move {
-            let settled = place.tenants.ask(&place).await;
-            drop(place);
-            sender.send_replace(Some(settled));
-        });
-        Some(receiver)
+    /// Starts to resolve an issuer, unless somebody did. `None` if there are too many, or outside of a
+    /// runtime.
+    fn start(self: &Arc<Self>, issuer: &str) -> Option<Flight<Settled>> {
+        let tenants = Arc::clone(self);
+        let ask = |place: Arc<Place<Settled>>| async move { tenants.ask(&place).await };
+        self.resolving.join(issuer, ask)
     }
 
-    async fn ask(self: &Arc<Self>, place: &Place) -> Settled {
-        let issuer = &*place.issuer;
+    async fn ask(self: &Arc<Self>, place: &Place<Settled>) -> Settled {
+        let issuer = &**place.about();
         let (policy, clock) = (&self.tenancy.policy, &self.surroundings.clock);
         let turn = async {
             let _turn = self.turns.acquire().await;
@@ -288,7 +265,7 @@ impl Tenants {
                     trusted.give_way(None);
                 } else {
                     let until = asked.monotonic.saturating_add(policy.trust_time);
-                    self.remember(&place.issuer, &trusted, asked.monotonic, until);
+                    self.remember(place.about(), &trusted, asked.monotonic, until);
                     if let Some(before) = &before {
                         before.trusted.give_way(Some(&trusted));
                     }
@@ -365,34 +342,6 @@ fn checked(
     match server.check() {
         Ok(()) => Ok(Some(server)),
         Err(mistake) => Err(TenantProblem::Invalid(mistake)),
-    }
-}
-
-/// A place among those that wait for the resolver; left however that ends.
-struct Place {
-    tenants: Arc<Tenants>,
-    issuer: Arc<str>,
-    receiver: watch::Receiver<Option<Settled>>,
-}
-
-impl Place {
-    /// Whether it is still this one that the issuer is resolved by.
-    fn is_taken(&self) -> bool {
-        self.is_taken_in(&lock(&self.tenants.resolving))
-    }
-
-    fn is_taken_in(&self, resolving: &HashMap<Arc<str>, watch::Receiver<Option<Settled>>>) -> bool {
-        let ours = resolving.get(&self.issuer);
-        ours.is_some_and(|ours| ours.same_channel(&self.receiver))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut resolving = lock(&self.tenants.resolving);
-        if self.is_taken_in(&resolving) {
-            resolving.remove(&self.issuer);
-        }
     }
 }
 
