@@ -621,7 +621,7 @@ impl AuthorizationServer {
             });
         }
         if let Some(introspection) = &self.introspection {
-            introspection.check(self.plain_http_allowed)?;
+            introspection.check()?;
         }
         self.check_claims()?;
         self.scope_hierarchy.check()?;

@@ -245,6 +245,23 @@ impl Doctor {
             return walk.fails(ISSUER, RejectionKind::IssuerUnknown.into(), detail);
         };
         walk.passes(ISSUER, format!("{issuer} is trusted"));
+        if server.introspects_jwts() {
+            if let Some(kind) = unrouted.refused_by_itself(server) {
+                let is_bound = kind == RejectionKind::BindingMissing;
+                let at = if is_bound { BINDING } else { KIND };
+                let detail = if is_bound {
+                    walk.why_not(at, kind, server, &KeySet::default())
+                } else {
+                    walk.why_another_kind(server)
+                };
+                return walk.fails(at, kind.into(), detail);
+            }
+            walk.passes(
+                ALGORITHM,
+                "not looked at: the authorization server is asked about the token",
+            );
+            return self.introspect(walk, token, Some(server)).await;
+        }
         let mut pending = match unrouted.route(server, leeway) {
             Ok(pending) => pending,
             Err(rejection) if rejection.kind() == RejectionKind::AlgorithmRejected => {
@@ -258,10 +275,6 @@ impl Doctor {
             }
         };
         walk.passes(ALGORITHM, walk.header("alg"));
-        if server.introspects_jwts() {
-            let known = Some(server);
-            return self.introspect(walk, token, known).await;
-        }
         let keys = match keys {
             Ok(keys) => keys,
             Err(failure) => {
@@ -342,7 +355,9 @@ impl Doctor {
                 walk.claims = Value::Object((*claims).clone());
                 let leeway = self.resource_server.leeway();
                 let claims = (*claims).clone();
-                let until = walk.now.saturating_add(Duration::from_secs(60));
+                let introspection = server.introspection.as_ref();
+                let until = introspection.map_or(Duration::ZERO, |i| i.cache_time);
+                let until = walk.now.saturating_add(until);
                 let verdict = verify::introspected(server, leeway, walk.now, claims, until);
                 match verdict {
                     Ok(token) => {
@@ -455,12 +470,17 @@ impl Walk {
     /// All that come before one passed.
     fn passes_up_to(&mut self, end: Option<&str>, server: &AuthorizationServer, keys: &KeySet) {
         self.granting = server.roles.groups().map(str::to_owned).collect();
-        // The claims that tell its kind are looked at a second time, after the key.
         let after_key = [
             KIND, KEY, TENANT, BINDING, AUDIENCE, CLIENT, CLAIMS, TIMES, SIGNATURE, TYPES,
         ];
         for name in after_key {
-            if Some(name) == end && name != KIND {
+            // Its claims are looked at a second time for that, after the key.
+            let is_end = if end == Some(KIND) {
+                name == AUDIENCE
+            } else {
+                Some(name) == end
+            };
+            if is_end {
                 return;
             }
             let detail = match name {

@@ -97,10 +97,11 @@ impl Introspection {
         self
     }
 
-    pub(crate) fn check(&self, plain_http_allowed: bool) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         const MINUTE: Duration = Duration::from_secs(60);
         let endpoint = self.endpoint.as_ref().map_err(Clone::clone)?;
-        if let Some(problem) = problem_of_url(endpoint, plain_http_allowed) {
+        // Tokens and the client's secret go there.
+        if let Some(problem) = problem_of_url(endpoint, false) {
             return Err(invalid(endpoint.as_str(), problem));
         }
         if self.client.id().is_empty() {

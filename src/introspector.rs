@@ -11,7 +11,7 @@ use std::{
 };
 
 use http::{
-    StatusCode,
+    HeaderValue, StatusCode,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
 };
 use moka::{policy::EvictionPolicy, sync::Cache};
@@ -47,6 +47,8 @@ pub(crate) struct Introspector {
     turns: Semaphore,
     /// Until when a token is known not to be good, by its hash.
     inactive: Cache<[u64; 2], Duration>,
+    /// Until when a token is known to get no answer, by its hash.
+    unanswered: Cache<[u64; 2], Duration>,
     seeds: [RandomState; 2],
     /// Nobody is asked before, in milliseconds of the monotonic clock.
     paused_until: AtomicU64,
@@ -79,6 +81,11 @@ impl Introspector {
             surroundings: surroundings.clone(),
             under_way: SingleFlight::new(MAX_WAITING),
             inactive: inactive.build(),
+            unanswered: Cache::builder()
+                .max_capacity(MAX_INACTIVE)
+                .time_to_live(PAUSE.1)
+                .eviction_policy(EvictionPolicy::lru())
+                .build(),
             seeds: [RandomState::new(), RandomState::new()],
             paused_until: AtomicU64::new(0),
         }))
@@ -92,8 +99,10 @@ impl Introspector {
             return Outcome::Inactive;
         }
         let paused_until = Duration::from_millis(self.paused_until.load(Ordering::Acquire));
-        if now < paused_until {
-            return Outcome::Unavailable(paused_until.saturating_sub(now));
+        let until = self.unanswered.get(&self.hash(token)).unwrap_or_default();
+        let until = until.max(paused_until);
+        if now < until {
+            return Outcome::Unavailable(until.saturating_sub(now));
         }
         let (Some(mut outcome), Some(policy)) = (self.start(token), self.policy()) else {
             return Outcome::Unavailable(Duration::ZERO);
@@ -133,18 +142,19 @@ impl Introspector {
             return Outcome::Unavailable(Duration::ZERO);
         };
         let began = self.surroundings.clock.now();
-        let answer = async {
-            let _turn = self.turns.acquire().await;
-            let asked = self.surroundings.clock.now().monotonic;
-            Ok((asked, self.post(policy, endpoint, token).await?))
+        let Ok(_turn) = tokio::time::timeout(policy.deadline, self.turns.acquire()).await else {
+            // Says nothing of the authorization server.
+            return Outcome::Unavailable(Duration::ZERO);
         };
-        let answer: Result<_, Failed> = tokio::time::timeout(policy.deadline, answer)
+        let asked = self.surroundings.clock.now().monotonic;
+        let answer = self.post(policy, endpoint, token);
+        let answer = tokio::time::timeout(policy.deadline, answer)
             .await
             .unwrap_or_else(|_| Err(FetchFailure::Timeout.into()));
         let now = self.surroundings.clock.now().monotonic;
         let (outcome, failure) = match answer {
-            Ok((asked, Some(claims))) => (Outcome::Active(Arc::new(claims), asked), None),
-            Ok((_, None)) => {
+            Ok(Some(claims)) => (Outcome::Active(Arc::new(claims), asked), None),
+            Ok(None) => {
                 let until = now.saturating_add(policy.inactive_time);
                 self.inactive.insert(self.hash(token), until);
                 (Outcome::Inactive, None)
@@ -154,9 +164,13 @@ impl Introspector {
                 retry_after,
             }) => {
                 let pause = retry_after.unwrap_or_default().clamp(PAUSE.0, PAUSE.1);
-                let until = now.saturating_add(pause).as_millis();
-                let until = u64::try_from(until).unwrap_or(u64::MAX);
-                self.paused_until.fetch_max(until, Ordering::AcqRel);
+                let until = now.saturating_add(pause);
+                if is_about_all(failure) {
+                    let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
+                    self.paused_until.fetch_max(until, Ordering::AcqRel);
+                } else {
+                    self.unanswered.insert(self.hash(token), until);
+                }
                 (Outcome::Unavailable(pause), Some(failure))
             }
         };
@@ -194,7 +208,10 @@ impl Introspector {
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form);
         if let Some(authorization) = authorization {
-            request = request.header(AUTHORIZATION, authorization);
+            let mut value =
+                HeaderValue::try_from(authorization).map_err(|_| FetchFailure::Client)?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
         }
         let response = request.send().await.map_err(|_| FetchFailure::Connection)?;
         if response.url() != endpoint {
@@ -215,6 +232,17 @@ impl Introspector {
             _ => Err(FetchFailure::NotAnIntrospection.into()),
         }
     }
+}
+
+/// Whether a failure is likely to be that of every token, and not of one that was made to cause it.
+const fn is_about_all(failure: FetchFailure) -> bool {
+    matches!(
+        failure,
+        FetchFailure::Client
+            | FetchFailure::Timeout
+            | FetchFailure::Connection
+            | FetchFailure::Status(401 | 429 | 500..)
+    )
 }
 
 impl fmt::Debug for Introspector {

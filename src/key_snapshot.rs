@@ -5,7 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{authorization_server::AuthorizationServer, time::UnixTime, verify::KeySet};
+use crate::{
+    authorization_server::AuthorizationServer, key_source::KeySource, time::UnixTime,
+    verify::KeySet,
+};
 
 /// The keys of a layer's authorization servers, to start the next process with.
 ///
@@ -72,13 +75,21 @@ impl KeySnapshot {
 
     /// What there is for an authorization server, and when it was fetched.
     pub(crate) fn keys_for(&self, server: &AuthorizationServer) -> Option<(KeySet, UnixTime)> {
-        let source = server.keys.as_ref().ok()?.to_string();
+        let source = source_of(server)?;
         let mut saved = self.key_sets.iter();
         let saved =
             saved.find(|saved| saved.issuer == server.issuer() && saved.source == source)?;
         let jwks = serde_json::json!({ "keys": saved.keys }).to_string();
         let keys = KeySet::from_json(jwks.as_bytes(), server).ok()?;
         Some((keys, UnixTime::from_secs(saved.fetched_at)))
+    }
+}
+
+/// Where keys are that may be here again; given ones are not.
+fn source_of(server: &AuthorizationServer) -> Option<String> {
+    match server.keys.as_ref().ok()? {
+        KeySource::Json(_) | KeySource::Nowhere => None,
+        source => Some(source.to_string()),
     }
 }
 
@@ -90,7 +101,7 @@ impl SavedKeys {
     ) -> Option<Self> {
         Some(Self {
             issuer: server.issuer().to_owned(),
-            source: server.keys.as_ref().ok()?.to_string(),
+            source: source_of(server)?,
             fetched_at: fetched_at.as_secs(),
             keys: keys.to_jwks(),
         })

@@ -137,10 +137,11 @@ impl Tenants {
                 _ => Lookup::Ask,
             };
         };
-        let trust_time = self.tenancy.policy.trust_time;
+        let policy = &self.tenancy.policy;
+        let relied_upon = (2 * policy.trust_time).min(policy.stale_cap.max(policy.trust_time));
         if tenant.trusted.is_current(now) {
             Lookup::Known(Arc::clone(&tenant.trusted))
-        } else if now.monotonic < tenant.resolved.saturating_add(2 * trust_time) {
+        } else if now.monotonic < tenant.resolved.saturating_add(relied_upon) {
             // Nobody waits for this.
             let _ = self.start(issuer);
             Lookup::Known(Arc::clone(&tenant.trusted))

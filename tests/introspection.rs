@@ -221,6 +221,15 @@ async fn an_active_token_is_judged_by_what_the_answer_says_of_it() {
         (json!({ "groups": "admins" }), "CLAIM_INVALID"),
         (json!({ "cnf": { "jkt": "x" } }), "BINDING_MISSING"),
         (json!({ "token_type": "DPoP" }), "BINDING_MISSING"),
+        (
+            json!({ "token_use": "refresh_token" }),
+            "TOKEN_TYPE_REJECTED",
+        ),
+        (
+            json!({ "token_type": "refresh_token" }),
+            "TOKEN_TYPE_REJECTED",
+        ),
+        (json!({ "nonce": "x" }), "TOKEN_TYPE_REJECTED"),
         (json!({ "active": false }), "TOKEN_INACTIVE"),
     ] {
         assert_eq!(
@@ -426,6 +435,12 @@ async fn jwts_and_opaque_tokens_go_side_by_side() {
     );
     assert_eq!(ask(&app, "opaque").await.status, 200);
     assert_eq!(endpoint.asked(), 1);
+    // Nor is a JWT asked about that was changed to look like none.
+    for end in ["=", "A", "~"] {
+        let changed = format!("{}{end}", issuer.mint(json!({})));
+        assert_eq!(ask(&app, &changed).await.status, 401, "{end}");
+    }
+    assert_eq!(endpoint.asked(), 1);
     // A signature that does not fit is no reason to ask.
     let mut forged = issuer.mint(json!({}));
     forged.truncate(forged.len() - 8);
@@ -499,4 +514,39 @@ fn what_cannot_be_asked_is_a_mistake() {
             .to_string()
             .contains("https://b.example")
     );
+}
+
+#[tokio::test]
+async fn a_jwt_that_is_asked_about_is_still_what_it_is() {
+    let scene = Scene::new().await;
+    let clock = scene.clock.clone();
+    let okta = portcullis::test_util::TestAuthorizationServer::start_at(clock).await;
+    let issuer = okta.custom("default");
+    for (claims, kind) in [
+        (json!({}), None),
+        (json!({ "nonce": "x" }), Some("TOKEN_TYPE_REJECTED")),
+        (json!({ "jti": "ID.1" }), Some("TOKEN_TYPE_REJECTED")),
+        (json!({ "cnf": { "jkt": "x" } }), Some("BINDING_MISSING")),
+    ] {
+        let mut claims = claims;
+        claims["iss"] = scene.origin.clone().into();
+        let token = issuer.mint(claims);
+        // The answer says nothing of it.
+        scene.endpoint.knows(&token, scene.good(json!({})));
+        assert_eq!(ask(&scene.app, &token).await.kind, kind);
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_gets_no_answer_takes_it_from_nobody_else() {
+    for status in [400, 403, 404, 413] {
+        let scene = Scene::new().await;
+        scene
+            .endpoint
+            .knows("a-good-opaque-token", scene.good(json!({})));
+        scene.endpoint.behave(Some(Instead::Status(status)));
+        assert_eq!(scene.status("../../../../etc/passwd").await.0, 503);
+        scene.endpoint.behave(None);
+        assert_eq!(scene.status("a-good-opaque-token").await.0, 200, "{status}");
+    }
 }

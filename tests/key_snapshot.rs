@@ -137,3 +137,22 @@ async fn a_snapshot_says_nothing_that_is_not_public() {
     let untouched = World::new().await;
     assert!(untouched.layer.key_snapshot().is_empty());
 }
+
+#[tokio::test]
+async fn a_reload_does_not_bring_back_what_was_withdrawn_since_the_start() {
+    let world = World::new().await;
+    let old = world.issuer.key();
+    let by_old_key = old.sign(&world.issuer.claims(json!({})));
+    let snapshot = an_hour_later(&world).await;
+    world.issuer.rotate();
+    world.issuer.remove(old.kid());
+    world.issuer.behave(Behaviour::Normal);
+    let (layer, app) = next_process(&world, &world.clock, snapshot);
+    assert_eq!(ask(&app, &fresh(&world.issuer)).await.status, 200);
+    assert_eq!(ask(&app, &by_old_key).await.kind, Some("KEY_UNKNOWN"));
+    // Other keys of the same server, as far as is known: the policy for fetching them changed.
+    world.issuer.behave(Behaviour::Down);
+    let server = trusted(&world.okta).jwks_policy(JwksPolicy::default().max_keys(7));
+    layer.reload(ResourceServer::builder().trust(server).build().unwrap());
+    assert_eq!(ask(&app, &by_old_key).await.status, 503);
+}

@@ -187,6 +187,12 @@ impl Authenticator {
     pub(crate) fn new(resource_server: ResourceServer, surroundings: Surroundings) -> Self {
         let tokens = TokenCache::new(resource_server.token_cache());
         let directory = Directory::new(resource_server, &surroundings, None);
+        directory.announce(&surroundings, None);
+        // Keys from before the process are for its start: what was withdrawn since stays withdrawn.
+        let surroundings = Surroundings {
+            snapshot: Arc::default(),
+            ..surroundings
+        };
         Self {
             token_header: directory.resource_server.token_header().cloned(),
             directory: ArcSwap::from_pointee(directory),
@@ -205,7 +211,7 @@ impl Authenticator {
 
     /// Trusts whom this policy trusts, from the next request on.
     pub(crate) fn reload(&self, resource_server: ResourceServer) {
-        let _replacing = self
+        let replacing = self
             .replacing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -215,6 +221,8 @@ impl Authenticator {
         self.directory.store(Arc::clone(&after));
         // Only now, so that whoever finds that its policy was replaced finds the one that replaced it.
         before.retire(&after);
+        drop(replacing);
+        after.announce(&self.surroundings, Some(&before));
     }
 
     /// The verdict, if the keys are at hand: without a lock, and without waiting.
@@ -322,6 +330,11 @@ impl Authenticator {
         };
         let presented = Presented::find(headers, self.token_header.as_ref(), terms)?;
         let now = self.clock.now();
+        if let Ok(token) = Unrouted::parse(presented.credentials)
+            && let Some(kind) = token.refused_by_itself(&trusted.server)
+        {
+            return Err(kind.into());
+        }
         // The policy may have been replaced meanwhile, as in `finish_waiting`.
         let directory = self.directory.load();
         let issuer = trusted.server.issuer();

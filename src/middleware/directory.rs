@@ -30,9 +30,7 @@ impl Directory {
         let servers = resource_server.authorization_servers().iter();
         let trusted = servers.map(|server| {
             let known = before.and_then(|before| before.find(server.issuer()));
-            let trusted = Trusted::after(known, server.clone(), leeway, surroundings);
-            surroundings.announce(known, &trusted);
-            trusted
+            Trusted::after(known, server.clone(), leeway, surroundings)
         });
         let tenants = resource_server.tenancy().map(|tenancy| {
             let known = before.and_then(|before| before.tenants.as_ref());
@@ -45,6 +43,15 @@ impl Directory {
             trusted: trusted.collect(),
             tenants,
             resource_server,
+        }
+    }
+
+    /// Tells the audit sinks of whom is trusted that was not `before`. To be called without a lock: sinks
+    /// may do anything.
+    pub(crate) fn announce(&self, surroundings: &Surroundings, before: Option<&Self>) {
+        for trusted in &self.trusted {
+            let known = before.and_then(|before| before.find(trusted.server.issuer()));
+            surroundings.announce(known, trusted);
         }
     }
 

@@ -576,6 +576,15 @@ fn read_gcp(of: &Provider, reader: &mut Reader) -> Option<Vec<AuthorizationServe
         reader.required_list(&client_id, expected)
     };
     let domains = of.name("HOSTED_DOMAIN");
+    if clients.is_none() && reader.is_set(&domains) {
+        // Firebase does not know of it, so that it would restrict nobody.
+        let found = reader.shown(&domains);
+        reader.mistake(
+            &domains,
+            found,
+            format!("no such setting without {client_id}"),
+        );
+    }
     let domains = reader.list(&domains, "domains of Google Workspace, comma-separated");
     let project = reader.text(&project_id, "the id of a Firebase project");
     let google = clients.map(|clients| {
@@ -610,7 +619,13 @@ fn read_github(of: &Provider, reader: &mut Reader) -> Option<Vec<AuthorizationSe
     let host = of.name("HOST");
     let server = if reader.is_set(&host) {
         let host = reader.text(&host, "the domain of a GitHub Enterprise Server")?;
-        AuthorizationServer::github_actions_enterprise(&host)
+        let owners = of.name("OWNER_IDS");
+        let owners = reader.list(&owners, "the ids of the owners whose repositories may call");
+        let server = AuthorizationServer::github_actions_enterprise(&host);
+        server.with(|server| match owners {
+            Some(owners) => server.require_claim_value("repository_owner_id", owners),
+            None => server,
+        })
     } else {
         let expected =
             "the ids of the owners whose repositories may call, numbers, comma-separated";

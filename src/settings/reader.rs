@@ -95,13 +95,14 @@ impl Reader {
         }
         let meant = |name: &str| known.iter().find(|known| is_one_slip(name, known));
         let mut mistakes = Vec::new();
-        for (name, value) in &self.config.vars {
+        for name in self.config.vars.keys() {
             if !known.contains(name)
                 && let Some(meant) = meant(name)
             {
                 mistakes.push(SettingMistake {
                     setting: name.clone(),
-                    found: Some(without_userinfo(&value.to_string_lossy())),
+                    // What it says may be a secret.
+                    found: Some("there".to_owned()),
                     expected: format!("no such variable, or {meant}"),
                 });
             }
@@ -300,13 +301,19 @@ impl Reader {
     #[cfg(feature = "introspection")]
     pub(super) fn required_secret(&mut self, name: &str, expected: &str) -> Option<String> {
         self.require(name, expected);
-        match self.value(name, expected)? {
-            Value::One(text) if !text.is_empty() => Some(text),
-            Value::One(_) | Value::Many(_) => {
-                self.mistake(name, "…", expected);
-                None
-            }
+        let secret = match (self.config.vars.get(name), self.config.file.get(name)) {
+            (None, None) => return None,
+            (Some(secret), _) => secret.to_str().map(str::to_owned),
+            (None, Some(setting)) => match &setting.value {
+                Value::One(secret) => Some(secret.clone()),
+                Value::Many(_) => None,
+            },
+        };
+        let secret = secret.filter(|secret| !secret.is_empty());
+        if secret.is_none() {
+            self.mistake(name, "…", expected);
         }
+        secret
     }
 
     fn require(&mut self, name: &str, expected: &str) {

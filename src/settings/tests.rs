@@ -743,3 +743,34 @@ fn opaque_tokens_are_asked_about_as_a_client() {
     let unread = ("OKTA_INTROSPECTION_CLIENT_KEY_FILE", "/nowhere.pem");
     assert!(build(&[url, id, unread]).is_err());
 }
+
+#[test]
+fn what_restricts_is_never_ignored() {
+    let vars = [
+        ("AUTH_PROVIDERS", "github-actions"),
+        ("GITHUB_ACTIONS_HOST", "github.company.example"),
+        ("GITHUB_ACTIONS_OWNER_IDS", "42"),
+        ("GITHUB_ACTIONS_AUDIENCE", "api"),
+    ];
+    let policy = from(&vars).unwrap();
+    assert_eq!(policy.authorization_servers()[0].claim_rules.len(), 1);
+    let vars = [
+        ("AUTH_PROVIDERS", "gcp"),
+        ("GCP_PROJECT_ID", "company-app"),
+        ("GCP_HOSTED_DOMAIN", "company.example"),
+    ];
+    let error = from(&vars).unwrap_err();
+    assert_eq!(error.mistakes()[0].setting, "GCP_HOSTED_DOMAIN");
+}
+
+/// A slip in the name of a secret must not print it.
+#[test]
+fn what_a_variable_with_a_slip_says_is_not_shown() {
+    let error = build(&[("OKTA_AUDIENCES", "hunter2")])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("OKTA_AUDIENCES") && !error.contains("hunter2"),
+        "{error}"
+    );
+}

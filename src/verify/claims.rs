@@ -32,6 +32,15 @@ pub(crate) fn is_other_kind(claims: Object<'_>, server: &AuthorizationServer) ->
             && (is_id_token() || (server.client_required && !has_client())))
 }
 
+/// Whether an introspection endpoint says that it is a refresh token, which it is asked about in the same
+/// way.
+pub(crate) fn is_refresh_token(claims: Object<'_>) -> bool {
+    ["token_use", "token_type"].iter().any(|name| {
+        let kind = claims.string(name);
+        matches!(kind, Ok(Some(kind)) if kind.to_ascii_lowercase().starts_with("refresh"))
+    })
+}
+
 /// What is asked of the claims before the signature is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Check {

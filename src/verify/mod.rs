@@ -93,13 +93,13 @@ pub(crate) fn begin_with<'r>(
     token.route(server, resource_server.leeway())
 }
 
-/// Whether the form of a token that was refused for this is that of an opaque one: it is no JWS, and
-/// not too large.
+/// Whether the form of a token that was refused for this is that of an opaque one: it is no JWS, not
+/// one that was changed to look like none, and not too large.
 pub(crate) fn may_be_opaque(credentials: &[u8], refused: &Rejection) -> bool {
     let is_jwe = || credentials.iter().filter(|b| **b == b'.').count() == 4;
     credentials.len() <= parse::MAX_TOKEN_BYTES
         && match refused.kind() {
-            RejectionKind::TokenMalformed => true,
+            RejectionKind::TokenMalformed => !parse::has_header(credentials),
             RejectionKind::TokenTypeRejected => is_jwe(),
             _ => false,
         }
@@ -131,7 +131,9 @@ pub(crate) fn introspected(
         return Err(RejectionKind::BindingMissing.into());
     }
     if !answer.contains_key("exp") {
-        answer.insert("exp".to_owned(), believed_until.as_secs().into());
+        // Up to the next whole second.
+        let until = believed_until.max(now).as_secs().saturating_add(1);
+        answer.insert("exp".to_owned(), until.into());
     }
     if !answer.contains_key("sub")
         && let Some(client) = answer.get("client_id").cloned()
@@ -142,6 +144,9 @@ pub(crate) fn introspected(
     let mut payload = Value::Object(answer).to_string();
     let members = json::Members::of(&payload).map_err(malformed)?;
     let claims = json::Object::new(&payload, &members);
+    if claims::is_other_kind(claims, server) || claims::is_refresh_token(claims) {
+        return Err(RejectionKind::TokenTypeRejected.into());
+    }
     if let Some(tenants) = &server.tenants {
         claims::tenant_of(tenants, claims)?;
     }
@@ -175,6 +180,17 @@ impl<'r> Unrouted<'r> {
 
     pub(crate) fn unverified_kid(&self) -> Option<&str> {
         self.0.kid()
+    }
+
+    /// What can be said against a token that its authorization server judges: another kind of token stays
+    /// one, and a bound one bound, whatever the answer leaves out.
+    pub(crate) fn refused_by_itself(&self, server: &AuthorizationServer) -> Option<RejectionKind> {
+        let claims = self.0.claims();
+        if claims::is_other_kind(claims, server) || (server.at_jwt_required && !self.0.is_at_jwt) {
+            Some(RejectionKind::TokenTypeRejected)
+        } else {
+            claims.has("cnf").then_some(RejectionKind::BindingMissing)
+        }
     }
 
     /// Goes on under the policy for its issuer.

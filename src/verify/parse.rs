@@ -114,6 +114,14 @@ impl<'a> UnverifiedToken<'a> {
     }
 }
 
+/// Whether the first of three parts is a JSON object, as that of a JWS is.
+pub(crate) fn has_header(token: &[u8]) -> bool {
+    let mut parts = token.split(|b| *b == b'.');
+    let first = parts.next().unwrap_or_default();
+    let header = URL_SAFE_NO_PAD.decode_to_vec(first).unwrap_or_default();
+    parts.count() == 2 && header.trim_ascii_start().first() == Some(&b'{')
+}
+
 fn split_at_dot(text: &[u8]) -> Result<(&[u8], &[u8]), RejectionKind> {
     let dot = memchr(b'.', text).ok_or(RejectionKind::TokenMalformed)?;
     Ok((&text[..dot], &text[dot + 1..]))
