@@ -19,7 +19,7 @@ pub(crate) struct Snapshot {
     pub(crate) born: Moment,
     /// How old it was then, if it is from before this process began.
     pub(crate) inherited: Duration,
-    /// The ages at which it should be refreshed, at which it needs to be, and at which it is dead.
+    /// The ages, without that, at which it should be refreshed, at which it needs to be, and at which it is dead.
     pub(crate) soft: Duration,
     pub(crate) life: Duration,
     pub(crate) hard: Duration,
@@ -47,11 +47,12 @@ pub(crate) enum Freshness {
 
 impl Snapshot {
     pub(crate) fn age(&self, now: Moment) -> Duration {
-        self.inherited + now.age_of(self.born)
+        self.inherited.saturating_add(now.age_of(self.born))
     }
 
     pub(crate) fn freshness(&self, now: Moment) -> Freshness {
-        let age = self.age(now);
+        // The ages below leave out what it had inherited.
+        let age = now.age_of(self.born);
         if age < self.soft {
             Freshness::Fresh
         } else if age < self.life {

@@ -196,7 +196,7 @@ impl State {
             inherited: age,
             soft: Duration::ZERO,
             life: Duration::ZERO,
-            hard: self.policy.stale_cap,
+            hard: self.policy.stale_cap.saturating_sub(age),
             etag: None,
         }));
     }
