@@ -232,9 +232,17 @@ fn time(world: &World, bad: &BadServers, many: &AuthenticateLayer, tokens: &[Hea
     );
     for name in times.names() {
         let (kind, _) = name.split_once(',').unwrap();
-        let of = |other: &str| times.least(name) / times.least(&format!("{kind}, {other}"));
+        let of = |other: &str| {
+            let ratio = times.least(name) / times.least(&format!("{kind}, {other}"));
+            // Not every kind has both.
+            if ratio.is_nan() {
+                "-".to_owned()
+            } else {
+                format!("{ratio:.3}")
+            }
+        };
         println!(
-            "{name:<28} {:>10.0} {:>10.3} {:>18.3}",
+            "{name:<28} {:>10.0} {:>10} {:>18}",
             times.least(name),
             of("by name"),
             of("by name in turn")
