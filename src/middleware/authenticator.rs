@@ -432,9 +432,9 @@ impl Authenticator {
             Err(rejection) => return refuse(rejection, None),
         };
         let directory = self.directory.load();
-        let trusted = match directory.look_up(**now, &issuer) {
-            Lookup::Known(trusted) => trusted,
-            Lookup::Ask if let Some(tenants) = &directory.tenants => {
+        let trusted = match (directory.look_up(**now, &issuer), &directory.tenants) {
+            (Lookup::Known(trusted), _) => trusted,
+            (Lookup::Ask, Some(tenants)) => {
                 return Step::Wait(Wait {
                     arrived: **now,
                     kid: token.unverified_kid().map(str::to_owned),
@@ -447,7 +447,7 @@ impl Authenticator {
                     limit: Duration::ZERO,
                 });
             }
-            Lookup::Unknown | Lookup::Ask => {
+            (Lookup::Unknown | Lookup::Ask, _) => {
                 return refuse(RejectionKind::IssuerUnknown.into(), None);
             }
         };

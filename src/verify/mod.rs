@@ -185,12 +185,16 @@ impl<'r> Unrouted<'r> {
     /// What can be said against a token that its authorization server judges: another kind of token stays
     /// one, and a bound one bound, whatever the answer leaves out.
     pub(crate) fn refused_by_itself(&self, server: &AuthorizationServer) -> Option<RejectionKind> {
-        let claims = self.0.claims();
-        if claims::is_other_kind(claims, server) || (server.at_jwt_required && !self.0.is_at_jwt) {
-            Some(RejectionKind::TokenTypeRejected)
-        } else {
-            claims.has("cnf").then_some(RejectionKind::BindingMissing)
+        if self.is_other_kind(server) {
+            return Some(RejectionKind::TokenTypeRejected);
         }
+        let is_bound = self.0.claims().has("cnf");
+        is_bound.then_some(RejectionKind::BindingMissing)
+    }
+
+    fn is_other_kind(&self, server: &AuthorizationServer) -> bool {
+        claims::is_other_kind(self.0.claims(), server)
+            || (server.at_jwt_required && !self.0.is_at_jwt)
     }
 
     /// Goes on under the policy for its issuer.
@@ -199,17 +203,16 @@ impl<'r> Unrouted<'r> {
         server: &'s AuthorizationServer,
         leeway: Duration,
     ) -> Result<Pending<'r, 's>, Rejection> {
-        let token = self.0;
-        let claims = token.claims();
-        let algorithm = token
+        let algorithm = self
+            .0
             .algorithm
             .filter(|algorithm| server.algorithms.contains(algorithm))
             .ok_or(RejectionKind::AlgorithmRejected)?;
-        if claims::is_other_kind(claims, server) || (server.at_jwt_required && !token.is_at_jwt) {
+        if self.is_other_kind(server) {
             return Err(RejectionKind::TokenTypeRejected.into());
         }
         Ok(Pending {
-            token,
+            token: self.0,
             algorithm,
             server,
             leeway,
