@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    hash::{BuildHasher, RandomState},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,7 +13,6 @@ use http::{
     HeaderValue, StatusCode,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
 };
-use moka::{policy::EvictionPolicy, sync::Cache};
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use url::Url;
@@ -24,6 +22,7 @@ use crate::{
     authorization_server::AuthorizationServer,
     introspection::Introspection,
     jwks::{Failed, read_body, retry_after},
+    known_until::KnownUntil,
     single_flight::{Flight, Place, SingleFlight},
     trusted::Surroundings,
 };
@@ -34,8 +33,8 @@ const MAX_ANSWER: usize = 32 * 1_024;
 /// So many tokens may be asked about, or wait for it, at once.
 const MAX_WAITING: usize = 4_096;
 
-/// Of how many tokens it is remembered that they are not good.
-const MAX_INACTIVE: u64 = 10_000;
+/// Of how many tokens it is remembered that they are not good, or get no answer.
+const MAX_REMEMBERED: u64 = 10_000;
 
 /// For how long nobody is asked after a failure, at least and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -45,11 +44,10 @@ pub(crate) struct Introspector {
     surroundings: Surroundings,
     under_way: SingleFlight<Outcome>,
     turns: Semaphore,
-    /// Until when a token is known not to be good, by its hash.
-    inactive: Cache<[u64; 2], Duration>,
-    /// Until when a token is known to get no answer, by its hash.
-    unanswered: Cache<[u64; 2], Duration>,
-    seeds: [RandomState; 2],
+    /// Tokens that are not good.
+    inactive: KnownUntil,
+    /// Tokens that get no answer.
+    unanswered: KnownUntil,
     /// Nobody is asked before, in milliseconds of the monotonic clock.
     paused_until: AtomicU64,
 }
@@ -71,22 +69,13 @@ impl Introspector {
         surroundings: &Surroundings,
     ) -> Option<Arc<Self>> {
         let policy = server.introspection.as_ref()?;
-        let inactive = Cache::builder()
-            .max_capacity(MAX_INACTIVE)
-            .time_to_live(policy.inactive_time)
-            .eviction_policy(EvictionPolicy::lru());
         Some(Arc::new(Self {
             turns: Semaphore::new(policy.max_requests),
             server: Arc::clone(server),
             surroundings: surroundings.clone(),
             under_way: SingleFlight::new(MAX_WAITING),
-            inactive: inactive.build(),
-            unanswered: Cache::builder()
-                .max_capacity(MAX_INACTIVE)
-                .time_to_live(PAUSE.1)
-                .eviction_policy(EvictionPolicy::lru())
-                .build(),
-            seeds: [RandomState::new(), RandomState::new()],
+            inactive: KnownUntil::new(MAX_REMEMBERED, policy.inactive_time),
+            unanswered: KnownUntil::new(MAX_REMEMBERED, PAUSE.1),
             paused_until: AtomicU64::new(0),
         }))
     }
@@ -94,13 +83,11 @@ impl Introspector {
     /// Asks about a token, together with everybody else who asks about the same.
     pub(crate) async fn ask(self: &Arc<Self>, token: &str) -> Outcome {
         let now = self.surroundings.clock.now().monotonic;
-        let until = self.inactive.get(&self.hash(token));
-        if until.is_some_and(|until| now < until) {
+        if now < self.inactive.of(token) {
             return Outcome::Inactive;
         }
         let paused_until = Duration::from_millis(self.paused_until.load(Ordering::Acquire));
-        let until = self.unanswered.get(&self.hash(token)).unwrap_or_default();
-        let until = until.max(paused_until);
+        let until = self.unanswered.of(token).max(paused_until);
         if now < until {
             return Outcome::Unavailable(until.saturating_sub(now));
         }
@@ -120,10 +107,6 @@ impl Introspector {
 
     fn policy(&self) -> Option<&Introspection> {
         self.server.introspection.as_ref()
-    }
-
-    fn hash(&self, token: &str) -> [u64; 2] {
-        [0, 1].map(|n: usize| self.seeds[n].hash_one(token))
     }
 
     /// Starts to ask, unless somebody did.
@@ -156,7 +139,7 @@ impl Introspector {
             Ok(Some(claims)) => (Outcome::Active(Arc::new(claims), asked), None),
             Ok(None) => {
                 let until = now.saturating_add(policy.inactive_time);
-                self.inactive.insert(self.hash(token), until);
+                self.inactive.insert(token, until);
                 (Outcome::Inactive, None)
             }
             Err(Failed {
@@ -169,7 +152,7 @@ impl Introspector {
                     let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
                     self.paused_until.fetch_max(until, Ordering::AcqRel);
                 } else {
-                    self.unanswered.insert(self.hash(token), until);
+                    self.unanswered.insert(token, until);
                 }
                 (Outcome::Unavailable(pause), Some(failure))
             }

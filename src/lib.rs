@@ -130,6 +130,7 @@ mod jwks;
 mod jwks_policy;
 mod key_snapshot;
 mod key_source;
+mod known_until;
 pub mod middleware;
 mod provider;
 mod rejection;

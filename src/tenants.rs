@@ -7,7 +7,6 @@
 use std::{
     fmt,
     future::{Future, poll_fn},
-    hash::{BuildHasher, RandomState},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
@@ -24,6 +23,7 @@ use tokio::{runtime::Handle, sync::Semaphore};
 use crate::{
     audit::{Event, TenantProblem, TenantUnresolved},
     authorization_server::AuthorizationServer,
+    known_until::KnownUntil,
     single_flight::{Flight, Place, SingleFlight},
     tenant::Tenancy,
     time::Moment,
@@ -44,9 +44,8 @@ pub(crate) struct Tenants {
     leeway: Duration,
     surroundings: Surroundings,
     known: Cache<Arc<str>, Arc<Tenant>>,
-    /// Until when an issuer is known to be no tenant's, by its hash.
-    unknown: Cache<[u64; 2], Duration>,
-    seeds: [RandomState; 2],
+    /// Issuers that are no tenant's.
+    unknown: KnownUntil,
     /// What is being resolved.
     resolving: SingleFlight<Settled>,
     turns: Semaphore,
@@ -101,14 +100,9 @@ impl Tenants {
                 // Whoever replaces it says what becomes of it.
                 RemovalCause::Replaced => {}
             });
-        let unknown = Cache::builder()
-            .max_capacity(policy.max_unknown)
-            .time_to_live(policy.unknown_time)
-            .eviction_policy(EvictionPolicy::lru());
         Arc::new(Self {
             known: known.build(),
-            unknown: unknown.build(),
-            seeds: [RandomState::new(), RandomState::new()],
+            unknown: KnownUntil::new(policy.max_unknown, policy.unknown_time),
             resolving: SingleFlight::new(MAX_WAITING),
             turns: Semaphore::new(policy.max_resolving),
             is_tidied: AtomicBool::new(false),
@@ -131,10 +125,10 @@ impl Tenants {
             return Lookup::Unknown;
         }
         let Some(tenant) = self.known.get(issuer) else {
-            let until = self.unknown.get(&self.hash(issuer));
-            return match until {
-                Some(until) if now.monotonic < until => Lookup::Unknown,
-                _ => Lookup::Ask,
+            return if now.monotonic < self.unknown.of(issuer) {
+                Lookup::Unknown
+            } else {
+                Lookup::Ask
             };
         };
         let policy = &self.tenancy.policy;
@@ -185,7 +179,7 @@ impl Tenants {
         let _changing = lock(&self.changing);
         // Its removal retires it.
         self.known.invalidate(issuer);
-        self.unknown.invalidate(&self.hash(issuer));
+        self.unknown.remove(issuer);
         // What is being resolved was asked before, and does not count.
         self.resolving.forget(issuer);
     }
@@ -212,10 +206,6 @@ impl Tenants {
     pub(crate) fn count(&self) -> u64 {
         self.known.run_pending_tasks();
         self.known.entry_count()
-    }
-
-    fn hash(&self, issuer: &str) -> [u64; 2] {
-        [0, 1].map(|n: usize| self.seeds[n].hash_one(issuer))
     }
 
     /// Starts to resolve an issuer, unless somebody did. `None` if there are too many, or outside of a
@@ -280,7 +270,7 @@ impl Tenants {
             Ok(None) => {
                 self.known.invalidate(issuer);
                 let until = now.monotonic.saturating_add(policy.unknown_time);
-                self.unknown.insert(self.hash(issuer), until);
+                self.unknown.insert(issuer, until);
                 Outcome::Unknown
             }
             Err(_) => {
