@@ -396,7 +396,6 @@ impl Doctor {
             discovered: &Mutex::default(),
             reader: &Arc::new(Semaphore::new(1)),
             etag: None,
-            is_retry: false,
             now: self.clock.now().wall,
         };
         match fetch.run(source).await {

@@ -95,7 +95,8 @@ impl JwksPolicy {
         /// most 24; zero means not older than its life.
         stale_cap: Duration;
         /// The time limit of one fetch, from name resolution to the last byte. Default 5 seconds;
-        /// at most 60.
+        /// at most 60. It does not count while 512 other authorization servers are asked, or 128 of
+        /// those that did not answer the last time; keys held are used meanwhile.
         fetch_deadline: Duration;
         /// How long a request waits while no keys are held at all. Default 3 seconds; at most 60.
         keys_wait: Duration;

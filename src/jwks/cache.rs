@@ -15,7 +15,7 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use tokio::{
     runtime::Handle,
-    sync::{Notify, Semaphore, watch},
+    sync::{Notify, Semaphore, SemaphorePermit, watch},
 };
 use url::Url;
 
@@ -28,9 +28,13 @@ use crate::{
     audit::{Audit, Event, FetchFailure, KeyFetch, KeysChanged, Outage, Recovery},
     authorization_server::AuthorizationServer,
     key_snapshot::{KeySnapshot, SavedKeys},
+    key_source::KeySource,
     time::{Clock, Moment},
     verify::KeySet,
 };
+
+/// How often a fetch that waits for its turn shows that it is alive.
+const BEAT: Duration = Duration::from_millis(500);
 
 /// The keys of one authorization server.
 ///
@@ -305,6 +309,9 @@ impl Shared {
     async fn fetch(&self, driver: u64, etag: Option<Etag>, is_retry: bool) {
         let server = &*self.server;
         let Ok(source) = &server.keys else { return };
+        let Some(_turn) = self.turn(driver, source, is_retry).await else {
+            return;
+        };
         let began = self.clock.now();
         let fetch = Fetch {
             client: &self.client,
@@ -312,7 +319,6 @@ impl Shared {
             discovered: &self.discovered,
             reader: &self.reader,
             etag,
-            is_retry,
             now: began.wall,
         };
         let reply = fetch.run(source).await;
@@ -369,6 +375,38 @@ impl Shared {
             }));
             self.record(server.issuer(), &changes, failure, snapshot.as_deref());
         }
+    }
+
+    /// Waits until others have fetched who came before. `None` if there is nothing to wait for any more.
+    async fn turn(
+        &self,
+        driver: u64,
+        source: &KeySource,
+        is_retry: bool,
+    ) -> Option<Option<SemaphorePermit<'_>>> {
+        if !source.is_remote() {
+            return Some(None);
+        }
+        let mut turn = pin!(self.client.turn(is_retry));
+        loop {
+            let mut permit = None;
+            let waited = async { permit = Some(turn.as_mut().await.ok()) };
+            sleep_or(&self.clock, BEAT, waited).await;
+            let mut state = self.lock();
+            if !self.is_driver(driver) || !self.is_needed() {
+                return None;
+            }
+            state.begin(self.clock.now());
+            self.publish(&state);
+            if permit.is_some() {
+                return permit;
+            }
+        }
+    }
+
+    /// Whether anybody is expected to ask.
+    fn is_needed(&self) -> bool {
+        !self.is_abandoned.load(Ordering::Acquire) || self.completed.receiver_count() > 0
     }
 
     /// Shows the state to those who take no lock.
@@ -441,9 +479,7 @@ async fn drive(driver: Driver, kick: Arc<Notify>) {
     while let Some(shared) = driver.shared.upgrade() {
         let plan = {
             let mut state = shared.lock();
-            let is_needed = !shared.is_abandoned.load(Ordering::Acquire)
-                || shared.completed.receiver_count() > 0;
-            if !is_needed || !shared.is_driver(driver.number) {
+            if !shared.is_needed() || !shared.is_driver(driver.number) {
                 return;
             }
             let plan = state.plan(shared.clock.now());
@@ -522,5 +558,45 @@ mod tests {
         cache.0.publish(&state);
         assert!(cache.at_hand(now).is_some(), "while the lock is held");
         drop(state);
+    }
+
+    /// The limit of a fetch is for the server, and not for those who fetch before.
+    #[tokio::test]
+    async fn waiting_for_a_turn_is_no_failure_of_the_server() {
+        let time = crate::test_util::FakeClock::new();
+        let client = HttpClient::with_slots(1, 0);
+        let server = AuthorizationServer::with_issuer("http://127.0.0.1:9", "http://127.0.0.1:9");
+        let cache = KeyCache::new(
+            Arc::new(server.audience("api").dangerous_allow_plain_http()),
+            time.clock(),
+            client.clone(),
+            Audit::default(),
+            &KeySnapshot::default(),
+        );
+        let mut fetches = cache.fetches();
+        let turn = client.turn(false).await;
+        let ask = |cache: &KeyCache| {
+            let now = cache.0.clock.now();
+            let want = Want {
+                kid: None,
+                failed_with: None,
+                arrived: now,
+            };
+            cache.ask(now, want)
+        };
+        assert!(matches!(ask(&cache), Answer::Wait(_)));
+        for _ in 0..100 {
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            time.advance(Duration::from_millis(500));
+            assert!(matches!(ask(&cache), Answer::Wait(_)));
+        }
+        assert_eq!(cache.0.driver.load(Ordering::Acquire), 1, "one task");
+        assert_eq!(*fetches.borrow_and_update(), 0, "and nothing failed");
+        drop(turn);
+        let fetched = tokio::time::timeout(Duration::from_secs(60), fetches.changed()).await;
+        fetched.expect("its turn comes").unwrap();
+        assert!(matches!(ask(&cache), Answer::Unavailable(_)));
     }
 }

@@ -5,7 +5,6 @@ use std::{
     fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
-    pin::pin,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -16,7 +15,7 @@ use http::{
 };
 use reqwest::{Client, Response, redirect};
 use serde_json::value::RawValue;
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use url::Url;
 
 use super::snapshot::Etag;
@@ -72,22 +71,18 @@ pub(crate) struct HttpClient {
 
 /// How many fetches of all authorization servers may be under way at once. Each server has one at
 /// most, and those that wait get their turn in the order they came; those that failed the last time
-/// have slots of their own, so that servers that do not answer keep nobody else from asking. For the
-/// same reason a slot is given up by a fetch that takes long, which then goes on without.
+/// have slots of their own, so that servers that do not answer keep nobody else from asking.
 #[derive(Debug)]
 struct Slots {
     sound: Semaphore,
     failing: Semaphore,
 }
 
-/// Sound servers answer sooner.
-const LONG: Duration = Duration::from_secs(1);
-
 impl Default for Slots {
     fn default() -> Self {
         Self {
-            sound: Semaphore::new(128),
-            failing: Semaphore::new(32),
+            sound: Semaphore::new(512),
+            failing: Semaphore::new(128),
         }
     }
 }
@@ -100,19 +95,22 @@ impl HttpClient {
         }
     }
 
-    /// Waits for a slot, and then for the exchange.
-    async fn in_turn<T>(&self, is_retry: bool, exchange: impl Future<Output = T>) -> T {
-        let mut exchange = pin!(exchange);
-        if is_retry {
-            let _slot = self.slots.failing.acquire().await;
-            return exchange.await;
+    /// For tests of what waits for its turn.
+    #[cfg(all(test, feature = "test-util"))]
+    pub(crate) fn with_slots(sound: usize, failing: usize) -> Self {
+        Self {
+            slots: Arc::new(Slots {
+                sound: Semaphore::new(sound),
+                failing: Semaphore::new(failing),
+            }),
+            ..Self::default()
         }
-        let slot = self.slots.sound.acquire().await;
-        if let Ok(done) = tokio::time::timeout(LONG, exchange.as_mut()).await {
-            return done;
-        }
-        drop(slot);
-        exchange.await
+    }
+
+    /// Waits for a slot.
+    pub(crate) async fn turn(&self, is_retry: bool) -> Result<SemaphorePermit<'_>, AcquireError> {
+        let Slots { sound, failing } = &*self.slots;
+        if is_retry { failing } else { sound }.acquire().await
     }
 
     /// Proxies of the environment are for other hosts than this one.
@@ -160,27 +158,19 @@ pub(crate) struct Fetch<'f> {
     /// with each attempt.
     pub(crate) reader: &'f Arc<Semaphore>,
     pub(crate) etag: Option<Etag>,
-    /// Whether the last fetch failed.
-    pub(crate) is_retry: bool,
     pub(crate) now: UnixTime,
 }
 
 impl Fetch<'_> {
-    /// Gets the keys. One deadline covers everything from waiting for a turn to the last byte.
+    /// Gets the keys. One deadline covers everything from the first byte to the last.
     pub(crate) async fn run(self, source: &KeySource) -> Result<Reply, Failed> {
         let deadline = self.server.jwks.fetch_deadline;
         let fetch = async {
             match source {
-                KeySource::Uri(url) => {
-                    let exchange = self.key_set(url);
-                    self.client.in_turn(self.is_retry, exchange).await
-                }
+                KeySource::Uri(url) => self.key_set(url).await,
                 KeySource::Discovery(discovery) => {
-                    let exchange = async {
-                        let url = self.discover(discovery).await?;
-                        self.key_set(&url).await
-                    };
-                    self.client.in_turn(self.is_retry, exchange).await
+                    let url = self.discover(discovery).await?;
+                    self.key_set(&url).await
                 }
                 KeySource::Json(keys) => Ok(Reply::Body {
                     body: keys.to_vec(),
@@ -522,7 +512,6 @@ mod tests {
             discovered: &Mutex::default(),
             reader: &Arc::new(Semaphore::new(1)),
             etag: None,
-            is_retry: false,
             now: UnixTime::from_secs(0),
         };
         let mut runtime = tokio::runtime::Builder::new_current_thread();

@@ -721,6 +721,29 @@ fn stale_keys_are_used_as_long_as_the_cap_says_and_no_longer() {
 }
 
 #[test]
+fn while_a_fetch_waits_for_its_turn_its_keys_are_used_unless_the_process_slept() {
+    let mut world = World::new(JwksPolicy::default());
+    world.request(kid(0), None);
+    world.advance(Duration::from_secs(1));
+    let second = Duration::from_secs(1);
+    world.jump(Duration::from_secs(3_500), Duration::from_secs(3_500));
+    assert!(matches!(world.state.plan(world.now), Plan::Fetch { .. }));
+    for waited in 0..200 {
+        world.jump(second, second);
+        assert!(!world.state.is_neglected(world.now), "{waited} s");
+        assert!(world.state.usable(world.now).is_some(), "{waited} s");
+        world.state.begin(world.now);
+    }
+    world.jump(second, Duration::from_secs(60));
+    assert!(world.state.usable(world.now).is_none(), "suspended");
+    world.state.begin(world.now);
+    assert!(
+        world.state.usable(world.now).is_none(),
+        "and not asked since"
+    );
+}
+
+#[test]
 fn retry_after_is_honoured_up_to_the_longest_backoff() {
     for (asked_for, waited) in [(30, 30), (3_600, 60)] {
         let mut world = World::new(JwksPolicy::default());

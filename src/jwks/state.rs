@@ -426,13 +426,7 @@ impl State {
             return Plan::Sleep(at.saturating_sub(now.monotonic));
         }
         self.refresh = None;
-        // As long as the keys could be used just now, this is no late awakening.
-        let in_time = self.view().is_some_and(|view| view.is_usable(now));
-        self.inherited = None;
-        self.fetch = Fetch::InFlight {
-            started: now,
-            in_time,
-        };
+        self.begin(now);
         Plan::Fetch {
             etag: self
                 .snapshot
@@ -440,6 +434,17 @@ impl State {
                 .and_then(|snapshot| snapshot.etag.clone()),
             is_retry: self.failures > 0,
         }
+    }
+
+    /// The fetch begins now. To be said again, often, as long as it has to wait for others.
+    pub(crate) fn begin(&mut self, now: Moment) {
+        // As long as the keys could be used just now, this is no late awakening.
+        let in_time = self.view().is_some_and(|view| view.is_usable(now));
+        self.inherited = None;
+        self.fetch = Fetch::InFlight {
+            started: now,
+            in_time,
+        };
     }
 
     /// Whether nobody carries out the plan: somebody waits for a fetch that was not begun, or that
