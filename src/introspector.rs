@@ -24,6 +24,7 @@ use crate::{
     jwks::{Failed, read_body, retry_after},
     known_until::KnownUntil,
     single_flight::{Flight, Place, SingleFlight},
+    time::Moment,
     trusted::Surroundings,
 };
 
@@ -56,7 +57,7 @@ pub(crate) struct Introspector {
 #[derive(Clone)]
 pub(crate) enum Outcome {
     /// These claims, and when they were asked for.
-    Active(Arc<Map<String, Value>>, Duration),
+    Active(Arc<Map<String, Value>>, Moment),
     Inactive,
     /// Nothing; the next attempt is this far away.
     Unavailable(Duration),
@@ -73,7 +74,7 @@ impl Introspector {
             turns: Semaphore::new(policy.max_requests),
             server: Arc::clone(server),
             surroundings: surroundings.clone(),
-            under_way: SingleFlight::new(MAX_WAITING),
+            under_way: SingleFlight::new(),
             inactive: KnownUntil::new(MAX_REMEMBERED, policy.inactive_time),
             unanswered: KnownUntil::new(MAX_REMEMBERED, PAUSE.1),
             paused_until: AtomicU64::new(0),
@@ -114,7 +115,7 @@ impl Introspector {
         let introspector = Arc::clone(self);
         let exchange =
             |place: Arc<Place<Outcome>>| async move { introspector.exchange(place.about()).await };
-        self.under_way.join(token, exchange)
+        self.under_way.join(token, MAX_WAITING, exchange)
     }
 
     async fn exchange(&self, token: &str) -> Outcome {
@@ -129,7 +130,7 @@ impl Introspector {
             // Says nothing of the authorization server.
             return Outcome::Unavailable(Duration::ZERO);
         };
-        let asked = self.surroundings.clock.now().monotonic;
+        let asked = self.surroundings.clock.now();
         let answer = self.post(policy, endpoint, token);
         let answer = tokio::time::timeout(policy.deadline, answer)
             .await

@@ -11,8 +11,6 @@ use tokio::{runtime::Handle, sync::watch};
 /// Work that is under way, by what it is about.
 pub(crate) struct SingleFlight<V> {
     flights: Arc<Flights<V>>,
-    /// So many may be under way.
-    most: usize,
 }
 
 type Flights<V> = Mutex<HashMap<Arc<str>, Flight<V>>>;
@@ -28,18 +26,18 @@ pub(crate) struct Place<V> {
 }
 
 impl<V: Send + Sync + 'static> SingleFlight<V> {
-    pub(crate) fn new(most: usize) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             flights: Arc::default(),
-            most,
         }
     }
 
     /// Starts `work`, unless it is under way; in a task of its own, so that nobody who goes away ends
-    /// it. `None` if there is too much, or outside of a runtime.
+    /// it. `None` if `most` are under way, or outside of a runtime.
     pub(crate) fn join<F: Future<Output = V> + Send + 'static>(
         &self,
         about: &str,
+        most: usize,
         work: impl FnOnce(Arc<Place<V>>) -> F,
     ) -> Option<Flight<V>> {
         let runtime = Handle::try_current().ok()?;
@@ -47,7 +45,7 @@ impl<V: Send + Sync + 'static> SingleFlight<V> {
         if let Some(flight) = flights.get(about) {
             return Some(flight.clone());
         }
-        if flights.len() >= self.most {
+        if flights.len() >= most {
             return None;
         }
         let about: Arc<str> = about.into();

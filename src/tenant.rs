@@ -126,9 +126,9 @@ impl fmt::Debug for Tenancy {
 /// # Security
 ///
 /// Tokens of a tenant that the resolver does not know any more are refused after twice the
-/// [`trust_time`](Self::trust_time) at the latest while the resolver answers, and after
-/// [`stale_cap`](Self::stale_cap) at the latest while it does not; at once with
-/// [`forget_tenant`](crate::AuthenticateLayer::forget_tenant).
+/// [`trust_time`](Self::trust_time) at the latest while the resolver answers (90 seconds after it failed,
+/// if that is later), and after [`stale_cap`](Self::stale_cap) at the latest while it does not; at once
+/// with [`forget_tenant`](crate::AuthenticateLayer::forget_tenant).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantPolicy {
     pub(crate) max_tenants: u64,
@@ -178,8 +178,10 @@ impl TenantPolicy {
         /// How long the resolver may take, and how long a request waits for it. Default 3 seconds; at
         /// most 60.
         deadline: Duration;
-        /// How many issuers the resolver is asked about at once; further ones wait for their turn. Default
-        /// 32; 1 to 1,000.
+        /// How many issuers the resolver is asked about at once; further ones wait for their turn. As many
+        /// of those that are remembered as tenants and as many of others, so that tokens of made up
+        /// issuers, of which each is asked about, keep nobody from learning that a tenant is one no
+        /// more. Default 32; 1 to 1,000.
         max_resolving: usize;
     }
 

@@ -11,7 +11,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Poll,
     time::Duration,
@@ -33,11 +33,16 @@ use crate::{
 /// No tenant's issuer is longer.
 const MAX_ISSUER_BYTES: usize = 512;
 
-/// So many issuers may wait for the resolver at once.
-const MAX_WAITING: usize = 1_024;
+/// So many issuers may wait for the resolver at once; of those that are not known, half as many, so that
+/// whoever makes up issuers keeps nobody from being asked about who is known.
+const MAX_WAITING: usize = 2_048;
 
-/// How long a failure of the resolver is remembered, for a tenant that is known from before.
+/// How long after a failure the resolver is asked again, for a tenant that is known from before.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// How long after a failure requests of such a tenant do not wait for what it says. It is asked in that
+/// time, also if it takes as long as it may to fail again.
+const FAILING: Duration = Duration::from_secs(90);
 
 pub(crate) struct Tenants {
     tenancy: Tenancy,
@@ -48,7 +53,8 @@ pub(crate) struct Tenants {
     unknown: KnownUntil,
     /// What is being resolved.
     resolving: SingleFlight<Settled>,
-    turns: Semaphore,
+    /// Of issuers that are known, and of others.
+    turns: [Semaphore; 2],
     is_tidied: AtomicBool,
     /// Held while a tenant is put in place of another, or forgotten.
     changing: Mutex<()>,
@@ -59,7 +65,9 @@ pub(crate) struct Tenants {
 struct Tenant {
     trusted: Arc<Trusted>,
     /// When the resolver was asked.
-    resolved: Duration,
+    resolved: Moment,
+    /// Since the resolver failed, nobody waits for it until then, [packed](Moment::packed).
+    failing_until: AtomicU64,
 }
 
 /// What resolving came to.
@@ -103,8 +111,8 @@ impl Tenants {
         Arc::new(Self {
             known: known.build(),
             unknown: KnownUntil::new(policy.max_unknown, policy.unknown_time),
-            resolving: SingleFlight::new(MAX_WAITING),
-            turns: Semaphore::new(policy.max_resolving),
+            resolving: SingleFlight::new(),
+            turns: [0, 1].map(|_| Semaphore::new(policy.max_resolving)),
             is_tidied: AtomicBool::new(false),
             changing: Mutex::default(),
             is_retired: AtomicBool::new(false),
@@ -135,7 +143,9 @@ impl Tenants {
         let relied_upon = (2 * policy.trust_time).min(policy.stale_cap.max(policy.trust_time));
         if tenant.trusted.is_current(now) {
             Lookup::Known(Arc::clone(&tenant.trusted))
-        } else if now.monotonic < tenant.resolved.saturating_add(relied_upon) {
+        } else if now.age_of(tenant.resolved) < relied_upon
+            || now.is_before(tenant.failing_until.load(Ordering::Acquire))
+        {
             // Nobody waits for this.
             let _ = self.start(issuer);
             Lookup::Known(Arc::clone(&tenant.trusted))
@@ -164,10 +174,10 @@ impl Tenants {
 
     /// What the resolver said before, if that may still be relied upon.
     fn said_before(&self, issuer: &str) -> Outcome {
-        let now = self.surroundings.clock.now().monotonic;
+        let now = self.surroundings.clock.now();
         let stale_cap = self.tenancy.policy.stale_cap;
         match self.known.get(issuer) {
-            Some(tenant) if now < tenant.resolved.saturating_add(stale_cap) => {
+            Some(tenant) if now.age_of(tenant.resolved) < stale_cap => {
                 Outcome::Known(Arc::clone(&tenant.trusted))
             }
             _ => Outcome::Unavailable,
@@ -212,15 +222,22 @@ impl Tenants {
     /// runtime.
     fn start(self: &Arc<Self>, issuer: &str) -> Option<Flight<Settled>> {
         let tenants = Arc::clone(self);
-        let ask = |place: Arc<Place<Settled>>| async move { tenants.ask(&place).await };
-        self.resolving.join(issuer, ask)
+        let is_known = self.known.contains_key(issuer);
+        let most = if is_known {
+            MAX_WAITING
+        } else {
+            MAX_WAITING / 2
+        };
+        let ask = |place: Arc<Place<Settled>>| async move { tenants.ask(&place, is_known).await };
+        self.resolving.join(issuer, most, ask)
     }
 
-    async fn ask(self: &Arc<Self>, place: &Place<Settled>) -> Settled {
+    async fn ask(self: &Arc<Self>, place: &Place<Settled>, is_known: bool) -> Settled {
         let issuer = &**place.about();
         let (policy, clock) = (&self.tenancy.policy, &self.surroundings.clock);
         let turn = async {
-            let _turn = self.turns.acquire().await;
+            let [known, others] = &self.turns;
+            let _turn = if is_known { known } else { others }.acquire().await;
             let asked = clock.now();
             (asked, self.tenancy.resolver.resolve(issuer).await)
         };
@@ -255,8 +272,7 @@ impl Tenants {
                     // For those alone who came before.
                     trusted.give_way(None);
                 } else {
-                    let until = asked.monotonic.saturating_add(policy.trust_time);
-                    self.remember(place.about(), &trusted, asked.monotonic, until);
+                    self.remember(place.about(), &trusted, asked);
                     if let Some(before) = &before {
                         before.trusted.give_way(Some(&trusted));
                     }
@@ -278,9 +294,12 @@ impl Tenants {
                 if let (Outcome::Known(trusted), Some(before), false) =
                     (&outcome, &before, is_retired)
                 {
-                    let until = now.monotonic.saturating_add(RETRY.min(policy.trust_time));
-                    let cap = before.resolved.saturating_add(policy.stale_cap);
-                    trusted.set_current_until(until.min(cap));
+                    let left = policy.stale_cap.saturating_sub(now.age_of(before.resolved));
+                    let retry = RETRY.min(policy.trust_time);
+                    let failing = FAILING.min(left);
+                    let failing_until = now.after(failing).packed();
+                    before.failing_until.store(failing_until, Ordering::Release);
+                    trusted.set_current_until(now.after(retry.min(left)));
                 }
                 outcome
             }
@@ -289,17 +308,13 @@ impl Tenants {
     }
 
     /// To be called while changing.
-    fn remember(
-        &self,
-        issuer: &Arc<str>,
-        trusted: &Arc<Trusted>,
-        resolved: Duration,
-        until: Duration,
-    ) {
+    fn remember(&self, issuer: &Arc<str>, trusted: &Arc<Trusted>, resolved: Moment) {
+        let until = resolved.after(self.tenancy.policy.trust_time);
         trusted.set_current_until(until);
         let tenant = Tenant {
             trusted: Arc::clone(trusted),
             resolved,
+            failing_until: AtomicU64::new(0),
         };
         self.known.insert(Arc::clone(issuer), Arc::new(tenant));
         // It may have been forgotten for lack of room just before, as what it was until now.

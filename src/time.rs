@@ -86,6 +86,20 @@ impl Moment {
         let monotonic = self.monotonic.saturating_sub(earlier.monotonic);
         monotonic.max(self.wall.saturating_since(earlier.wall))
     }
+
+    /// The whole second of both clocks, in one number that threads can share.
+    pub(crate) fn packed(self) -> u64 {
+        let half = |seconds: u64| seconds.min(u64::from(u32::MAX) - 1);
+        half(self.monotonic.as_secs()) << 32 | half(self.wall.as_secs())
+    }
+
+    /// Whether by neither clock it is as late as [packed](Self::packed); `u64::MAX` never comes.
+    #[inline]
+    pub(crate) const fn is_before(self, packed: u64) -> bool {
+        packed == u64::MAX
+            || (self.monotonic.as_secs() < packed >> 32
+                && self.wall.as_secs() < packed & u32::MAX as u64)
+    }
 }
 
 /// Where the time comes from: the system, or (feature `test-util`) a fake clock.
@@ -168,6 +182,21 @@ mod tests {
         assert_eq!(moment(110, 1_010).age_of(then).as_secs(), 10);
         assert_eq!(moment(110, 5_000).age_of(then).as_secs(), 4_000, "suspend");
         assert_eq!(moment(110, 3).age_of(then).as_secs(), 10, "wall set back");
+    }
+
+    #[test]
+    fn a_packed_moment_has_come_when_either_clock_is_there() {
+        let until = moment(100, 1_000).packed();
+        assert!(moment(99, 999).is_before(until));
+        assert!(!moment(100, 3).is_before(until), "wall set back");
+        assert!(!moment(3, 1_000).is_before(until), "suspend");
+        let far = Moment {
+            monotonic: Duration::MAX,
+            wall: UnixTime(Duration::MAX),
+        };
+        assert!(moment(100, 1_000).is_before(far.packed()));
+        assert!(!far.is_before(far.packed()) && far.is_before(u64::MAX));
+        assert!(!moment(0, 0).is_before(0));
     }
 
     #[test]

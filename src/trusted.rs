@@ -25,8 +25,8 @@ pub(crate) struct Trusted {
     pub(crate) keys: Arc<KeyCache>,
     /// Who asks it about tokens, if it is asked.
     pub(crate) introspector: Option<Arc<Introspector>>,
-    /// Until when this is the policy, in whole seconds of the monotonic clock; zero once another has
-    /// taken its place, or none.
+    /// Until when this is the policy, [packed](Moment::packed); zero once another has taken its place, or
+    /// none.
     current_until: AtomicU64,
 }
 
@@ -89,12 +89,12 @@ impl Trusted {
     /// Whether what was decided under this policy still stands.
     #[inline]
     pub(crate) fn is_current(&self, now: Moment) -> bool {
-        now.monotonic.as_secs() < self.current_until.load(Ordering::Acquire)
+        now.is_before(self.current_until.load(Ordering::Acquire))
     }
 
     /// It is to be looked at again then.
-    pub(crate) fn set_current_until(&self, until: Duration) {
-        self.current_until.store(until.as_secs(), Ordering::Release);
+    pub(crate) fn set_current_until(&self, until: Moment) {
+        self.current_until.store(until.packed(), Ordering::Release);
     }
 
     /// From now on nothing that was decided under this policy stands.

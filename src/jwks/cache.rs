@@ -129,7 +129,8 @@ impl KeyCache {
     pub(crate) fn at_hand(&self, now: Moment) -> Option<AtHand> {
         let view = self.0.view.load();
         let seen = view.as_ref()?;
-        if seen.snapshot.freshness(now) == Freshness::Fresh {
+        let fresh = now.is_before(seen.snapshot.fresh_until);
+        if fresh || seen.snapshot.freshness(now) == Freshness::Fresh {
             return Some(AtHand(view));
         }
         self.0.ensure_driver();

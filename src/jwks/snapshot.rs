@@ -23,6 +23,8 @@ pub(crate) struct Snapshot {
     pub(crate) soft: Duration,
     pub(crate) life: Duration,
     pub(crate) hard: Duration,
+    /// Before this, [packed](Moment::packed), it is fresh; quicker than to compare ages.
+    pub(crate) fresh_until: u64,
     pub(crate) etag: Option<Etag>,
 }
 

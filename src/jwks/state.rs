@@ -197,6 +197,7 @@ impl State {
             soft: Duration::ZERO,
             life: Duration::ZERO,
             hard: self.policy.stale_cap.saturating_sub(age),
+            fresh_until: 0,
             etag: None,
         }));
     }
@@ -541,16 +542,18 @@ impl State {
         let took = answered.age_of(asked).min(self.policy.fetch_deadline);
         let born = asked.after(took.saturating_sub(life / 2));
         let ahead = f64::from(self.policy.refresh_ahead_percent) / 100.0;
+        // Servers that started together should not refresh together.
+        let soft = life.mul_f64(ahead * (0.9 + 0.2 * random));
         self.snapshot = Some(Arc::new(Snapshot {
             keys,
             generation: self.generation,
             asked,
             born,
             inherited: Duration::ZERO,
-            // Servers that started together should not refresh together.
-            soft: life.mul_f64(ahead * (0.9 + 0.2 * random)),
+            soft,
             life,
             hard: life.max(self.policy.stale_cap),
+            fresh_until: born.after(soft).packed(),
             etag,
         }));
     }

@@ -351,8 +351,7 @@ impl Authenticator {
         };
         let introspection = trusted.server.introspection.as_ref();
         let cache_time = introspection.map_or(Duration::ZERO, |i| i.cache_time);
-        let believed_until = asked.saturating_add(cache_time);
-        let left = believed_until.saturating_sub(now.monotonic);
+        let left = cache_time.saturating_sub(now.age_of(asked));
         let token = verify::introspected(
             &trusted.server,
             trusted.leeway,
@@ -368,7 +367,7 @@ impl Authenticator {
         if let Some(tokens) = &self.tokens
             && !left.is_zero()
         {
-            let until = believed_until.as_secs();
+            let until = now.after(left).packed();
             tokens.insert(presented.credentials, trusted, &verification, until);
         }
         Ok(Attempt {

@@ -54,7 +54,7 @@ pub(crate) struct Entry {
     /// Under whose policy.
     trusted: Arc<Trusted>,
     /// Of the keys among which its own was found last; of a token that was asked about, until when that
-    /// holds, in seconds of the monotonic clock.
+    /// holds, [packed](Moment::packed).
     generation: AtomicU64,
 }
 
@@ -148,7 +148,7 @@ impl Entry {
 
     /// What the authorization server said of a token, as long as that holds.
     pub(crate) fn introspected(&self, now: Moment) -> Option<Result<AccessToken, Rejection>> {
-        let holds = now.monotonic.as_secs() < self.generation.load(Ordering::Relaxed);
+        let holds = now.is_before(self.generation.load(Ordering::Relaxed));
         let is_current = self.key.is_none() && holds && self.trusted.is_current(now);
         is_current.then(|| self.in_time(now))
     }

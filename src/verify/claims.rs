@@ -282,21 +282,16 @@ pub(crate) fn judge_times(
     leeway: Duration,
     times: &Times,
 ) -> Result<(), RejectionKind> {
-    if now >= times.expires_at.saturating_add(leeway) {
+    // Most need no leeway, and it is not added for them.
+    let is_over = |at: UnixTime| now >= at && now >= at.saturating_add(leeway);
+    let is_ahead = |start: UnixTime| start > now && start > now.saturating_add(leeway);
+    if is_over(times.expires_at) {
         return Err(RejectionKind::TokenExpired);
     }
-    let latest_start = now.saturating_add(leeway);
-    let starts = [times.not_before, times.issued_at];
-    if starts
-        .into_iter()
-        .flatten()
-        .any(|start| start > latest_start)
-    {
+    if times.not_before.is_some_and(is_ahead) || times.issued_at.is_some_and(is_ahead) {
         return Err(RejectionKind::TokenNotYetValid);
     }
-    if let Some(too_old_at) = times.too_old_at
-        && now >= too_old_at.saturating_add(leeway)
-    {
+    if times.too_old_at.is_some_and(is_over) {
         return Err(RejectionKind::TokenTooOld);
     }
     Ok(())
