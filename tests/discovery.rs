@@ -7,7 +7,6 @@ mod support;
 use std::{
     collections::HashMap,
     convert::Infallible,
-    future::Future,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -30,19 +29,12 @@ use portcullis::{
     test_util::{FakeClock, SigningKey},
 };
 use serde_json::{Value, json};
-use support::{Answer, Log, ask};
+use support::{Answer, Log, ask, in_time, until};
 use tokio::{net::TcpListener, task::AbortHandle, task::JoinSet};
 
 const OAUTH: &str = "/.well-known/oauth-authorization-server";
 const OPENID: &str = "/.well-known/openid-configuration";
 const HOUR: Duration = Duration::from_secs(3_600);
-
-/// Everything the tests wait for ends long before this.
-async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future)
-        .await
-        .expect("it hangs")
-}
 
 /// What a path answers.
 #[derive(Clone)]
@@ -289,12 +281,7 @@ impl World {
     async fn until_fetched(&self, step: Duration) {
         let before = self.log.fetches();
         self.clock.advance(step);
-        in_time(async {
-            while self.log.fetches() == before {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        until(|| self.log.fetches() != before).await;
     }
 
     fn status(&self) -> KeyStatus {

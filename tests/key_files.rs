@@ -5,7 +5,6 @@ mod support;
 
 use std::{
     fs,
-    future::Future,
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -17,18 +16,11 @@ use portcullis::{
     test_util::{FakeClock, SigningKey},
 };
 use serde_json::json;
-use support::{Answer, Log, ask};
+use support::{Answer, Log, ask, in_time, until};
 
 const ISSUER: &str = "https://id.example";
 /// How often files are looked at.
 const WATCH: Duration = Duration::from_secs(10);
-
-/// Everything the tests wait for ends long before this.
-async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future)
-        .await
-        .expect("it hangs")
-}
 
 /// A directory that is gone when it is dropped.
 struct Directory(PathBuf);
@@ -126,12 +118,7 @@ impl World {
     async fn until_looked_at(&self, step: Duration) {
         let before = self.log.fetches();
         self.clock.advance(step);
-        in_time(async {
-            while self.log.fetches() == before {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        until(|| self.log.fetches() != before).await;
     }
 
     fn status(&self) -> KeyStatus {

@@ -4,7 +4,6 @@
 mod support;
 
 use std::{
-    future::Future,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -19,15 +18,8 @@ use portcullis::{
     test_util::{Behaviour, SigningKey, TestAuthorizationServer, TestIssuer},
 };
 use serde_json::json;
-use support::{Answer, World, ask, trusted};
+use support::{Answer, World, ask, in_time, trusted};
 use tokio::{io::AsyncWriteExt, net::TcpListener, runtime::Runtime, task::JoinSet};
-
-/// Everything the tests wait for ends long before this.
-async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future)
-        .await
-        .expect("it hangs")
-}
 
 async fn all_at_once(app: &Router, tokens: impl IntoIterator<Item = String>) -> Vec<Answer> {
     let mut requests = JoinSet::new();

@@ -5,9 +5,6 @@
 mod support;
 
 use std::{
-    convert::Infallible,
-    future::Future,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -15,35 +12,15 @@ use std::{
     time::Duration,
 };
 
-use axum::{Extension, Router, body::Body, routing::get};
+use axum::{Extension, Router, routing::get};
 use portcullis::{
     AuthenticateLayer, AuthorizationServer, KeyStatus, ResourceServer, ResourceServerBuilder, Role,
     RoleMapping, TenantPolicy, TenantResolver, TenantsUnavailable,
     test_util::{Behaviour, TestAuthorizationServer, TestIssuer},
 };
 use serde_json::json;
-use support::{World, ask, trusted};
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinSet,
-};
-use tokio_stream::wrappers::UnboundedReceiverStream;
-
-/// Everything the tests wait for ends long before this.
-async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future)
-        .await
-        .expect("it hangs")
-}
-
-async fn until(condition: impl Fn() -> bool) {
-    in_time(async {
-        while !condition() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-}
+use support::{World, ask, http_client, in_time, open_download, serve, trusted, until};
+use tokio::{sync::watch, task::JoinSet};
 
 fn server(okta: &TestAuthorizationServer, id: &str) -> AuthorizationServer {
     AuthorizationServer::okta_custom(okta.origin(), id).audience("api://default")
@@ -74,17 +51,6 @@ fn app(layer: &AuthenticateLayer) -> Router {
 /// A token of somebody in the group `admins`.
 fn admin(issuer: &TestIssuer) -> String {
     issuer.mint(json!({ "groups": ["admins"] }))
-}
-
-async fn serve(app: Router) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    address
-}
-
-fn http_client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -309,37 +275,14 @@ async fn requests_that_wait_for_keys_get_their_answer() {
     }
 }
 
-/// A response of which more is to come when it is told so.
-async fn open_download(
-    world: &World,
-    token: &str,
-) -> (reqwest::Response, mpsc::UnboundedSender<&'static str>) {
-    let (pieces, body) = mpsc::unbounded_channel();
-    let body = Arc::new(std::sync::Mutex::new(Some(body)));
-    let download = async move || {
-        let pieces = body.lock().unwrap().take().unwrap();
-        let pieces = UnboundedReceiverStream::new(pieces);
-        Body::from_stream(futures_util::StreamExt::map(pieces, Ok::<_, Infallible>))
-    };
-    let app = Router::new()
-        .route("/", get(download))
-        .layer(world.layer.clone().end_streams(Duration::ZERO));
-    let address = serve(app).await;
-    pieces.send("first").unwrap();
-    let request = http_client().get(format!("http://{address}/"));
-    let mut response = request.bearer_auth(token).send().await.unwrap();
-    assert_eq!(in_time(response.chunk()).await.unwrap().unwrap(), "first");
-    (response, pieces)
-}
-
 #[tokio::test]
 async fn a_stream_ends_when_its_issuer_is_removed_and_not_when_its_policy_changes() {
     let world = World::new().await;
     let other = world.okta.custom("other");
     let removed_later = || server(&world.okta, "other");
     reload(&world.layer, [trusted(&world.okta), removed_later()]);
-    let (mut stays, to_stay) = open_download(&world, &admin(&world.issuer)).await;
-    let (mut ends, _to_end) = open_download(&world, &admin(&other)).await;
+    let (mut stays, to_stay) = open_download(&world.layer, &admin(&world.issuer)).await;
+    let (mut ends, _to_end) = open_download(&world.layer, &admin(&other)).await;
 
     let changed = || server(&world.okta, "default").roles(admins_are(Role::Read));
     reload(&world.layer, [changed(), removed_later()]);
@@ -449,7 +392,7 @@ async fn tenants_stay_with_their_resolver_and_go_with_it() {
     assert_eq!((resolver.asked(), tenant.fetches()), (1, 1));
     assert_eq!(world.layer.remembered_tenants(), 1);
 
-    let (mut download, _pieces) = open_download(&world, &token).await;
+    let (mut download, _pieces) = open_download(&world.layer, &token).await;
     let another = policy([]).tenants(Nobody, tenant_policy());
     world.layer.reload(another.build().unwrap());
     assert_eq!(world.ask(&token).await.kind, Some("ISSUER_UNKNOWN"));

@@ -46,7 +46,7 @@ mod support;
 use echo::{EchoRequest, EchoResponse};
 use example::in_time;
 use grpc::{client, saying, with_token};
-use support::World;
+use support::{World, http_client};
 
 /// An hour, and the leeway of a minute.
 const LIFE: Duration = Duration::from_secs(3_660);
@@ -265,10 +265,6 @@ async fn serve_http(app: Router) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
     address
-}
-
-fn http_client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@ mod support;
 
 use std::{
     collections::HashMap,
-    future::Future,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering},
@@ -21,7 +20,7 @@ use portcullis::{
     test_util::{Behaviour, FakeClock, SigningKey, TestAuthorizationServer, TestIssuer},
 };
 use serde_json::json;
-use support::{Answer, Log, ask};
+use support::{Answer, Log, ask, in_time, open_download, until};
 use tokio::{
     sync::watch,
     task::{JoinHandle, JoinSet},
@@ -33,22 +32,6 @@ const UNKNOWN_TIME: Duration = Duration::from_secs(30);
 
 /// Whoever would wait for a resolver that hangs, waits longer than any test does.
 const FOR_EVER: Duration = Duration::from_secs(60);
-
-/// Everything the tests wait for ends long before this.
-async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), future)
-        .await
-        .expect("it hangs")
-}
-
-async fn until(condition: impl Fn() -> bool) {
-    in_time(async {
-        while !condition() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-}
 
 /// How the register of tenants answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -606,7 +589,7 @@ async fn a_known_tenant_goes_on_while_the_resolver_panics_or_hangs() {
 }
 
 #[tokio::test]
-async fn issuers_that_must_wait_for_their_turn_in_vain_do_not_refuse_a_known_tenant() {
+async fn made_up_issuers_keep_nobody_from_being_asked_about_a_known_tenant() {
     let deadline = Duration::from_millis(300);
     let world = World::with(|policy| policy.deadline(deadline).max_resolving(2)).await;
     let a = world.tenant("a");
@@ -624,11 +607,51 @@ async fn issuers_that_must_wait_for_their_turn_in_vain_do_not_refuse_a_known_ten
         strangers.spawn(async move { ask(&app, &token).await.status });
     }
     until(|| world.register.0.at_once.load(Ordering::SeqCst) == 2).await;
+    let asked = world.register.asked(&a);
     assert_eq!(world.ask(&token).await.status, 200);
+    assert_eq!(world.register.asked(&a), asked + 1, "it has its own turn");
+    world.register.remove(&a);
+    world.clock.advance(2 * TRUST_TIME);
+    assert_eq!(world.kind(&token).await, Some("ISSUER_UNKNOWN"));
     let answers = in_time(strangers.join_all()).await;
     assert!(answers.iter().all(|status| *status == 503));
-    assert_eq!(world.register.0.most_at_once.load(Ordering::SeqCst), 2);
-    assert_eq!(world.layer.remembered_tenants(), 1);
+    let most_at_once = world.register.0.most_at_once.load(Ordering::SeqCst);
+    assert_eq!(most_at_once, 3, "two of them, and the tenant");
+    assert_eq!(world.layer.remembered_tenants(), 0);
+}
+
+#[tokio::test]
+async fn a_stream_ends_within_a_minute_of_its_tenant_also_if_that_was_forgotten_meanwhile() {
+    let world = World::with(|policy| policy.max_tenants(1)).await;
+    let [a, b] = ["a", "b"].map(|id| world.tenant(id));
+    let (mut stream, pieces) = open_download(&world.layer, &lasting(&a)).await;
+    let minute_goes_by = async || {
+        // Nobody but the stream speaks of the tenant, which has to make room for the other.
+        for _ in 0..2 {
+            assert_eq!(world.layer.remembered_tenants(), 1);
+            assert_eq!(world.ask(&lasting(&b)).await.status, 200);
+        }
+        assert_eq!(world.layer.remembered_tenants(), 1);
+        let_others_run().await;
+        let before = world.register.asked(&a);
+        world.clock.advance(60 * SECOND);
+        until(|| world.register.asked(&a) > before).await;
+        let_others_run().await;
+    };
+    minute_goes_by().await;
+    world.register.mood(&a, Mood::Fails);
+    minute_goes_by().await;
+    pieces.send("second").unwrap();
+    assert_eq!(in_time(stream.chunk()).await.unwrap().unwrap(), "second");
+    world.register.mood(&a, Mood::Answers);
+    world.register.remove(&a);
+    minute_goes_by().await;
+    assert!(in_time(stream.chunk()).await.is_err(), "it is aborted");
+    let ended = world.log.with_prefix("decision");
+    assert!(
+        ended.last().unwrap().contains("ISSUER_UNKNOWN"),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]

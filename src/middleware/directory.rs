@@ -96,7 +96,7 @@ impl Directory {
     }
 
     /// By the issuer as it is configured, which is the template of those that have one.
-    fn find(&self, issuer: &str) -> Option<&Arc<Trusted>> {
+    pub(crate) fn find(&self, issuer: &str) -> Option<&Arc<Trusted>> {
         self.route(issuer)
             .into_iter()
             .chain(&self.trusted)

@@ -13,12 +13,14 @@ use crate::{
     access_token::AccessToken,
     jwks::{AtHand, KeyCache, sleep_or},
     rejection::{Rejection, RejectionKind},
+    tenants::{Lookup, Outcome},
     time::UnixTime,
 };
 
 /// Shared by both directions of a request that was let in.
 pub(crate) struct Lease {
     authenticator: Arc<Authenticator>,
+    token: AccessToken,
     basis: Basis,
     /// Of the keys among which its own was found last.
     generation: AtomicU64,
@@ -53,6 +55,7 @@ impl Lease {
                 .saturating_add(grace),
             generation: AtomicU64::new(basis.generation),
             authenticator,
+            token: token.clone(),
             basis,
             witness,
             is_witnessed: AtomicBool::new(false),
@@ -87,8 +90,8 @@ impl Lease {
         None
     }
 
-    /// Waits until it is over, and says why. Asleep but for fetches of keys, and a look at the clocks
-    /// each minute.
+    /// Waits until it is over, and says why. Asleep but for fetches of keys, and a look at the clocks, and
+    /// at whose tenant it is, each minute.
     pub(crate) async fn run_out(self: Arc<Self>) -> RejectionKind {
         // Made before the look at the keys, so that no change is missed between the two.
         let mut fetches = self.keys().fetches();
@@ -96,13 +99,42 @@ impl Lease {
             if let Some(kind) = self.over() {
                 return kind;
             }
-            let now = self.authenticator.clock.now();
-            let left = self.until.saturating_since(now.wall).min(LONGEST_SLEEP);
+            let clock = &self.authenticator.clock;
+            let left = || self.until.saturating_since(clock.now().wall);
+            let mut is_trusted = true;
+            let looked = async { is_trusted = self.is_trusted().await };
+            sleep_or(clock, left(), looked).await;
+            if !is_trusted {
+                return RejectionKind::IssuerUnknown;
+            }
+            let left = left().min(LONGEST_SLEEP);
             let fetched = async {
                 // The cache, and what counts its fetches, lives as long as the lease.
                 let _ = fetches.changed().await;
             };
-            sleep_or(&self.authenticator.clock, left, fetched).await;
+            sleep_or(clock, left, fetched).await;
+        }
+    }
+
+    /// Whether its authorization server is still trusted for the same keys, as far as can be told. To ask
+    /// keeps a tenant from being forgotten while it has streams, which nothing could end then.
+    async fn is_trusted(&self) -> bool {
+        let (server, issuer) = (&self.basis.trusted.server, self.token.issuer());
+        let directory = self.authenticator.directory();
+        let tenants = match &directory.tenants {
+            Some(tenants) if directory.find(server.issuer()).is_none() => tenants,
+            // Those that are trusted by name say it when that ends.
+            _ => return true,
+        };
+        let found = match tenants.look_up(self.authenticator.clock.now(), issuer) {
+            Lookup::Known(found) => Outcome::Known(found),
+            Lookup::Unknown => Outcome::Unknown,
+            Lookup::Ask => tenants.resolve(issuer).await,
+        };
+        match found {
+            Outcome::Known(found) => found.server.has_keys_of(server),
+            Outcome::Unknown => false,
+            Outcome::Unavailable => true,
         }
     }
 

@@ -2,6 +2,9 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::{
+    convert::Infallible,
+    future::Future,
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -15,7 +18,59 @@ use portcullis::{
     audit::{AuditSink, Event},
     test_util::{FakeClock, TestAuthorizationServer, TestIssuer},
 };
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use tower::ServiceExt;
+
+/// Everything the tests wait for ends long before this.
+pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(50), future)
+        .await
+        .expect("it hangs")
+}
+
+pub(crate) async fn until(condition: impl Fn() -> bool) {
+    in_time(async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+pub(crate) async fn serve(app: Router) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
+pub(crate) fn http_client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+/// A response of which more is to come when it is told so.
+pub(crate) async fn open_download(
+    layer: &AuthenticateLayer,
+    token: &str,
+) -> (reqwest::Response, mpsc::UnboundedSender<&'static str>) {
+    let (pieces, body) = mpsc::unbounded_channel();
+    let body = Arc::new(Mutex::new(Some(body)));
+    let download = async move || {
+        let pieces = body.lock().unwrap().take().unwrap();
+        let pieces = UnboundedReceiverStream::new(pieces);
+        Body::from_stream(futures_util::StreamExt::map(pieces, Ok::<_, Infallible>))
+    };
+    let app = Router::new()
+        .route("/", get(download))
+        .layer(layer.clone().end_streams(Duration::ZERO));
+    let address = serve(app).await;
+    pieces.send("first").unwrap();
+    let request = http_client().get(format!("http://{address}/"));
+    let mut response = request.bearer_auth(token).send().await.unwrap();
+    assert_eq!(in_time(response.chunk()).await.unwrap().unwrap(), "first");
+    (response, pieces)
+}
 
 /// An authorization server with the issuer `default`, and a service that trusts it.
 pub(crate) struct World {
