@@ -157,20 +157,20 @@ fn invalid(found: &str, problem: &'static str) -> ConfigError {
 /// How a resource server proves which client of the authorization server it is
 /// ([RFC 6749 §2.3](https://www.rfc-editor.org/rfc/rfc6749#section-2.3),
 /// [RFC 7523 §2.2](https://www.rfc-editor.org/rfc/rfc7523#section-2.2)).
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct ClientAuthentication {
     id: String,
     method: Method,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 enum Method {
     Basic(Arc<str>),
     Post(Arc<str>),
     PrivateKeyJwt(Arc<Assertion>),
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 struct Assertion {
     signer: Signer,
     kid: Option<String>,
@@ -303,18 +303,6 @@ fn der_of_pem(pem: &str) -> Option<Vec<u8>> {
     STANDARD.decode_to_vec(body).ok()
 }
 
-/// The same client, by the same means.
-impl PartialEq for ClientAuthentication {
-    fn eq(&self, other: &Self) -> bool {
-        self.id == other.id
-            && match (&self.method, &other.method) {
-                (Method::Basic(a), Method::Basic(b)) | (Method::Post(a), Method::Post(b)) => a == b,
-                (Method::PrivateKeyJwt(a), Method::PrivateKeyJwt(b)) => Arc::ptr_eq(a, b),
-                _ => false,
-            }
-    }
-}
-
 /// The client, and how; not its secret.
 impl fmt::Debug for ClientAuthentication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -327,5 +315,28 @@ impl fmt::Debug for ClientAuthentication {
             .field("id", &self.id)
             .field("method", &method)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "aws_lc_rs"))]
+mod tests {
+    use super::*;
+
+    /// Or whoever makes it anew each time, as a resolver does, would have it forgotten each time what was
+    /// learnt through it.
+    #[test]
+    fn the_same_client_by_the_same_means_is_the_same() {
+        let pem = || rcgen::KeyPair::generate().unwrap().serialize_pem();
+        let (one, other) = (pem(), pem());
+        let by = |id: &str, pem: &str| ClientAuthentication::private_key_jwt(id, pem).unwrap();
+        assert!(by("api", &one) == by("api", &one));
+        assert!(by("api", &one) != by("api", &other));
+        assert!(by("api", &one) != by("other", &one));
+        assert!(by("api", &one) != by("api", &one).key_id("1"));
+        assert!(by("api", &one) != by("api", &one).assertion_audience("https://id.example"));
+        let basic = ClientAuthentication::basic("api", "secret");
+        assert!(basic != ClientAuthentication::post("api", "secret"));
+        assert!(basic != ClientAuthentication::basic("api", "another"));
+        assert!(basic == ClientAuthentication::basic("api", "secret"));
     }
 }

@@ -18,7 +18,7 @@ use axum::{
 use http::{HeaderMap, StatusCode};
 use portcullis::{
     AccessToken, AuthenticateLayer, AuthorizationServer, ClientAuthentication, Introspection,
-    ResourceServer, Role, RoleMapping, test_util::FakeClock,
+    ResourceServer, Role, RoleMapping, UnixTime, test_util::FakeClock,
 };
 use serde_json::{Value, json};
 use support::{Log, ask, is_token_cache_off, token_cache};
@@ -317,6 +317,36 @@ async fn an_answer_holds_as_long_as_it_may_and_no_longer_than_the_token() {
         (401, Some("TOKEN_EXPIRED")),
         "leeway included"
     );
+}
+
+#[tokio::test]
+async fn an_answer_does_not_hold_longer_for_a_machine_that_was_suspended() {
+    let scene = Scene::new().await;
+    scene.endpoint.knows("opaque", scene.good(json!({})));
+    assert_eq!(scene.status("opaque").await.0, 200);
+    scene.endpoint.knows("opaque", json!({ "active": false }));
+    // The monotonic clock stands still meanwhile.
+    let later = scene.clock.now().as_secs() + 61;
+    scene.clock.set_wall(UnixTime::from_secs(later));
+    let inactive = (401, Some("TOKEN_INACTIVE"));
+    assert_eq!(scene.status("opaque").await, inactive);
+}
+
+/// Those that end alike, as some servers' do, are as good as others.
+#[tokio::test]
+async fn every_opaque_token_is_remembered() {
+    if is_token_cache_off() {
+        return;
+    }
+    let scene = Scene::new().await;
+    let token = |n: usize| format!("{n}-of-the-same-authorization-server");
+    for _ in 0..3 {
+        for n in 0..100 {
+            scene.endpoint.knows(&token(n), scene.good(json!({})));
+            assert_eq!(scene.status(&token(n)).await.0, 200);
+        }
+    }
+    assert_eq!(scene.endpoint.asked(), 100);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use std::{
 use axum::{Extension, Router, routing::get};
 use portcullis::{
     Algorithm, AuthenticateLayer, AuthorizationServer, JwksPolicy, ResourceServer, Role,
-    RoleMapping, TenantPolicy, TenantResolver, TenantsUnavailable,
+    RoleMapping, TenantPolicy, TenantResolver, TenantsUnavailable, UnixTime,
     audit::{AuditSink, Event},
     test_util::{Behaviour, FakeClock, SigningKey, TestAuthorizationServer, TestIssuer},
 };
@@ -363,6 +363,47 @@ async fn after_trust_time_nobody_waits_for_a_resolver_that_hangs_until_twice_the
         assert_eq!(in_time(request).await.unwrap().status, 200);
     }
     assert_eq!(a.fetches(), 1);
+}
+
+#[tokio::test]
+async fn a_machine_that_was_suspended_asks_before_it_trusts_a_tenant_again() {
+    let world = World::new().await;
+    let a = world.tenant("a");
+    let token = lasting(&a);
+    assert_eq!(world.ask(&token).await.status, 200);
+    world.register.remove(&a);
+    // The monotonic clock stands still meanwhile.
+    let later = world.clock.now().as_secs() + 2 * TRUST_TIME.as_secs();
+    world.clock.set_wall(UnixTime::from_secs(later));
+    assert_eq!(world.kind(&token).await, Some("ISSUER_UNKNOWN"));
+}
+
+/// Nobody waits for it twice.
+#[tokio::test]
+async fn while_the_resolver_fails_it_is_asked_in_the_background() {
+    let world = World::with(|policy| policy.deadline(2 * SECOND)).await;
+    let a = world.tenant("a");
+    assert_eq!(world.ask(&lasting(&a)).await.status, 200);
+    world.register.mood(&a, Mood::Hangs);
+    world.clock.advance(2 * TRUST_TIME);
+    assert_eq!(world.ask(&lasting(&a)).await.status, 200);
+    until(|| world.unresolved().len() == 1).await;
+    for _ in 0..3 {
+        world.clock.advance(6 * SECOND);
+        let asked = world.register.asked(&a);
+        let settled = world.unresolved().len();
+        assert_eq!(world.ask(&lasting(&a)).await.status, 200);
+        assert_eq!(world.unresolved().len(), settled, "it was not waited for");
+        until(|| world.register.asked(&a) > asked).await;
+        until(|| world.unresolved().len() > settled).await;
+    }
+    world.register.remove(&a);
+    world.register.mood(&a, Mood::Answers);
+    world.clock.advance(6 * SECOND);
+    assert_eq!(world.ask(&lasting(&a)).await.status, 200);
+    world
+        .until_refused_for(&lasting(&a), "ISSUER_UNKNOWN")
+        .await;
 }
 
 #[tokio::test]

@@ -183,6 +183,9 @@ pub struct KeyFetch<'a> {
     pub source: &'a str,
     /// Why there was no usable answer; `None` if there was.
     pub failure: Option<FetchFailure>,
+    /// Why the metadata that says where the keys are could not be had, if they were asked for where they
+    /// were the last time.
+    pub metadata_failure: Option<FetchFailure>,
     /// How many keys of the set cannot be used.
     pub left_out: usize,
     /// How long it took.

@@ -80,6 +80,7 @@ impl AuditSink for TracingAudit {
                 issuer = fetch.issuer,
                 source = %fetch.source,
                 failure = fetch.failure.map(tracing::field::display),
+                metadata_failure = fetch.metadata_failure.map(tracing::field::display),
                 left_out = fetch.left_out,
                 took = ?fetch.took,
                 "key fetch"

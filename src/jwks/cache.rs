@@ -17,10 +17,9 @@ use tokio::{
     runtime::Handle,
     sync::{Notify, Semaphore, SemaphorePermit, watch},
 };
-use url::Url;
 
 use super::{
-    fetch::{Failed, Fetch, HttpClient, Reply, WATCH_INTERVAL},
+    fetch::{Discovered, Failed, Fetch, HttpClient, Reply, WATCH_INTERVAL},
     snapshot::{Etag, Freshness, Snapshot, View},
     state::{Answer, Changes, KeyStatus, Outcome, Plan, State, Want},
 };
@@ -50,8 +49,7 @@ struct Shared {
     client: HttpClient,
     audit: Audit,
     state: Mutex<State>,
-    /// Where the key set was, by the issuer's metadata.
-    discovered: Mutex<Option<Url>>,
+    discovered: Mutex<Discovered>,
     /// Who reads files.
     reader: Arc<Semaphore>,
     /// What `state` shows, for readers that take no lock.
@@ -273,7 +271,7 @@ impl Drop for Shared {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Starts the driver if it does not run. `false` outside of a Tokio runtime.
@@ -371,6 +369,7 @@ impl Shared {
                 issuer: server.issuer(),
                 source: &source.to_string(),
                 failure,
+                metadata_failure: lock(&self.discovered).gone_without,
                 left_out,
                 took: now.monotonic.saturating_sub(began.monotonic),
             }));
@@ -443,6 +442,10 @@ impl Shared {
             }));
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Takes note when the driver ends, however that comes about.

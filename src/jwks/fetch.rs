@@ -148,12 +148,20 @@ impl HttpClient {
     }
 }
 
+/// What is known of an issuer whose metadata says where its keys are.
+#[derive(Debug, Default)]
+pub(crate) struct Discovered {
+    /// Where the key set was the last time.
+    jwks_uri: Option<Url>,
+    /// Why it was taken from there, the last time, since the metadata could not be had.
+    pub(crate) gone_without: Option<FetchFailure>,
+}
+
 /// What is to be fetched, and what is known of it.
 pub(crate) struct Fetch<'f> {
     pub(crate) client: &'f HttpClient,
     pub(crate) server: &'f AuthorizationServer,
-    /// Where the key set was found the last time, of an issuer whose metadata says it.
-    pub(crate) discovered: &'f Mutex<Option<Url>>,
+    pub(crate) discovered: &'f Mutex<Discovered>,
     /// Who reads files: one at a time, so that a file system that hangs keeps one thread, and no more
     /// with each attempt.
     pub(crate) reader: &'f Arc<Semaphore>,
@@ -217,65 +225,73 @@ impl Fetch<'_> {
 
     /// Where the key set is, by the issuer's metadata. If that cannot be had, where it was.
     async fn discover(&self, discovery: &Discovery) -> Result<Url, Failed> {
-        let known = self.known().clone();
-        let metadata = match &known {
-            None => self.metadata(discovery).await,
+        let known = self.discovered().jwks_uri.clone();
+        let limit = match known {
+            None => self.server.jwks.fetch_deadline,
             // Metadata that hangs leaves time for the keys.
-            Some(_) => {
-                let limit = self.server.jwks.fetch_deadline / 2;
-                tokio::time::timeout(limit, self.metadata(discovery))
-                    .await
-                    .unwrap_or_else(|_| Err(FetchFailure::Timeout.into()))
+            Some(_) => self.server.jwks.fetch_deadline / 2,
+        };
+        let found = tokio::time::timeout(limit, self.jwks_uri(discovery)).await;
+        let found = found.unwrap_or_else(|_| Err(FetchFailure::Timeout.into()));
+        let mut discovered = self.discovered();
+        discovered.gone_without = None;
+        match (found, known) {
+            (Ok(url), _) => {
+                discovered.jwks_uri = Some(url.clone());
+                Ok(url)
             }
-        };
-        let metadata = match metadata {
-            Ok(metadata) => metadata,
-            Err(failed) => return known.ok_or(failed),
-        };
-        let plain_http_allowed = self.server.plain_http_allowed;
-        let url =
-            discovery
-                .jwks_uri(&metadata, plain_http_allowed)
-                .map_err(|invalid| match invalid {
-                    InvalidMetadata::NotMetadata => FetchFailure::NotMetadata,
-                    InvalidMetadata::OtherIssuer => FetchFailure::OtherIssuer,
-                    InvalidMetadata::UnacceptableJwksUri => FetchFailure::UnacceptableJwksUri,
-                })?;
-        if known.as_ref() != Some(&url) {
-            *self.known() = Some(url.clone());
+            // What could be had, and must not be used, is no reason to go on with what it said before.
+            (Err(failed), Some(known)) if !is_about_use(failed.failure) => {
+                discovered.gone_without = Some(failed.failure);
+                Ok(known)
+            }
+            (Err(failed), _) => Err(failed),
         }
-        Ok(url)
     }
 
-    fn known(&self) -> MutexGuard<'_, Option<Url>> {
-        let known = self.discovered.lock();
-        known.unwrap_or_else(PoisonError::into_inner)
+    fn discovered(&self) -> MutexGuard<'_, Discovered> {
+        let discovered = self.discovered.lock();
+        discovered.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The first document that is there.
-    async fn metadata(&self, discovery: &Discovery) -> Result<Vec<u8>, Failed> {
-        let mut failed = Failed::from(FetchFailure::NotMetadata);
+    /// By the first document that is there, and is metadata: of a path that they do not know, some servers
+    /// have a page to show.
+    async fn jwks_uri(&self, discovery: &Discovery) -> Result<Url, Failed> {
+        let mut failed: Option<Failed> = None;
         for document in &discovery.documents {
-            let response = self.get(document, "application/json", None).await?;
-            if response.url() != document {
-                return Err(FetchFailure::Redirected.into());
-            }
-            match response.status() {
-                StatusCode::OK => return Ok(read_body(response, self.server.jwks.max_body).await?),
-                status if status.is_redirection() => return Err(FetchFailure::Redirected.into()),
-                status => {
-                    failed = Failed {
-                        failure: FetchFailure::Status(status.as_u16()),
-                        retry_after: retry_after(response.headers(), self.now),
-                    };
-                    // Of what it is not, another may be there; of what it cannot say now, no other.
-                    if !status.is_client_error() || status == StatusCode::TOO_MANY_REQUESTS {
-                        return Err(failed);
+            match self.jwks_uri_by(discovery, document).await {
+                Err(other) if is_about_document(other.failure) => {
+                    // A page says more than that there is none.
+                    if failed.is_none() || other.failure == FetchFailure::NotMetadata {
+                        failed = Some(other);
                     }
                 }
+                settled => return settled,
             }
         }
-        Err(failed)
+        Err(failed.unwrap_or_else(|| FetchFailure::NotMetadata.into()))
+    }
+
+    async fn jwks_uri_by(&self, discovery: &Discovery, document: &Url) -> Result<Url, Failed> {
+        let response = self.get(document, "application/json", None).await?;
+        if response.url() != document || response.status().is_redirection() {
+            return Err(FetchFailure::Redirected.into());
+        }
+        if response.status() != StatusCode::OK {
+            return Err(Failed {
+                failure: FetchFailure::Status(response.status().as_u16()),
+                retry_after: retry_after(response.headers(), self.now),
+            });
+        }
+        let metadata = read_body(response, self.server.jwks.max_body).await?;
+        let found = discovery.jwks_uri(&metadata, self.server.plain_http_allowed);
+        found.map_err(|invalid| {
+            Failed::from(match invalid {
+                InvalidMetadata::NotMetadata => FetchFailure::NotMetadata,
+                InvalidMetadata::OtherIssuer => FetchFailure::OtherIssuer,
+                InvalidMetadata::UnacceptableJwksUri => FetchFailure::UnacceptableJwksUri,
+            })
+        })
     }
 
     async fn get(
@@ -313,6 +329,24 @@ impl Fetch<'_> {
             etag: None,
         })
     }
+}
+
+/// Whether another document may say what this one does not.
+const fn is_about_document(failure: FetchFailure) -> bool {
+    match failure {
+        FetchFailure::NotMetadata => true,
+        // It is not there. Of what a server cannot say now, it can say no other.
+        FetchFailure::Status(status) => matches!(status, 400..=499) && status != 429,
+        _ => false,
+    }
+}
+
+/// Whether metadata could be had, and must not be used.
+const fn is_about_use(failure: FetchFailure) -> bool {
+    matches!(
+        failure,
+        FetchFailure::NotMetadata | FetchFailure::OtherIssuer | FetchFailure::UnacceptableJwksUri
+    )
 }
 
 fn read_file(path: &Path, max: usize) -> Result<Vec<u8>, FetchFailure> {

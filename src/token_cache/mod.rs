@@ -3,9 +3,9 @@
 //! What is said of a token from here is what verifying it again would say, at that instant and with
 //! the keys of that instant:
 //!
-//! - A token is known by all of its bytes. The hash, of the last bytes of its signature and with a
-//!   seed of its own, only says where to look; and since nothing is in here that was not verified,
-//!   nobody can choose what collides.
+//! - A token is known by all of its bytes. The hash, of the last bytes of its signature (of a short one,
+//!   which is opaque, of all) and with a seed of its own, only says where to look; and since nothing is in
+//!   here that was not verified, nobody can choose what collides.
 //! - Of the verdict, everything that does not change with time stands: the token passed. Its times
 //!   are judged on each use; one that has expired is refused from here, and never let through.
 //! - It remembers which key verified it. Once the keys have changed, it is used only if that very
@@ -41,7 +41,11 @@ use crate::{
 pub(crate) struct TokenCache {
     table: Table<Entry>,
     seed: [u64; 2],
+    of_opaque: RandomState,
 }
+
+/// The shortest JWT that can be good here is longer.
+const MAX_OPAQUE: usize = 160;
 
 /// A verified token.
 pub(crate) struct Entry {
@@ -68,13 +72,14 @@ impl TokenCache {
         policy.is_on().then(|| Self {
             table: Table::new(policy.max_entries, policy.max_bytes, MIN_BYTES),
             seed: [0, 1].map(|n: u64| RandomState::new().hash_one(n)),
+            of_opaque: RandomState::new(),
         })
     }
 
     /// What is known of a token. Its [verdict](Entry::verdict) is to be asked.
     pub(crate) fn find(&self, sent: &[u8]) -> Option<Found<Entry>> {
         self.table
-            .find(self.hash(sent)?, |entry| *entry.sent == *sent)
+            .find(self.hash(sent), |entry| *entry.sent == *sent)
     }
 
     /// Remembers a token that was just verified with keys of this generation.
@@ -85,31 +90,34 @@ impl TokenCache {
         verification: &Verification,
         generation: u64,
     ) {
-        let Some(hash) = self.hash(sent) else { return };
         let entry = Entry::new(sent, trusted, verification, generation);
         let bytes = entry.bytes();
         let is_it = |entry: &Entry| *entry.sent == *sent;
-        self.table.insert(hash, Arc::new(entry), bytes, is_it);
+        self.table
+            .insert(self.hash(sent), Arc::new(entry), bytes, is_it);
     }
 
     pub(crate) fn remove(&self, sent: &[u8]) {
-        if let Some(hash) = self.hash(sent) {
-            self.table.remove(hash, |entry| *entry.sent == *sent);
-        }
+        self.table
+            .remove(self.hash(sent), |entry| *entry.sent == *sent);
     }
 
     pub(crate) fn load(&self) -> Load {
         self.table.load()
     }
 
-    /// A product of two halves. Nothing better is needed: signatures are random, and nobody who
-    /// could choose them could also choose what is in here.
-    fn hash(&self, sent: &[u8]) -> Option<u64> {
-        let tail = u128::from_le_bytes(*sent.last_chunk()?);
+    /// A product of two halves of the last bytes. Nothing better is needed: signatures are random, and
+    /// nobody who could choose them could also choose what is in here. What is shorter than any JWT is
+    /// opaque, and random wherever its authorization server likes.
+    fn hash(&self, sent: &[u8]) -> u64 {
+        let tail = match sent.last_chunk() {
+            Some(tail) if sent.len() > MAX_OPAQUE => u128::from_le_bytes(*tail),
+            _ => return self.of_opaque.hash_one(sent),
+        };
         let low = tail as u64 ^ self.seed[0];
         let high = (tail >> 64) as u64 ^ self.seed[1];
         let product = u128::from(low) * u128::from(high);
-        Some(product as u64 ^ (product >> 64) as u64)
+        product as u64 ^ (product >> 64) as u64
     }
 }
 

@@ -70,7 +70,7 @@ pub(crate) struct Signer {
 }
 
 /// None is made.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 #[cfg(not(feature = "aws_lc_rs"))]
 pub(crate) struct Signer;
 
@@ -86,6 +86,27 @@ enum Pair {
     Rsa(aws_lc_rs::signature::RsaKeyPair),
     Ec(aws_lc_rs::signature::EcdsaKeyPair),
     Ed25519(aws_lc_rs::signature::Ed25519KeyPair),
+}
+
+#[cfg(feature = "aws_lc_rs")]
+impl Pair {
+    fn public_key(&self) -> &[u8] {
+        use aws_lc_rs::signature::KeyPair;
+
+        match self {
+            Self::Rsa(pair) => pair.public_key().as_ref(),
+            Self::Ec(pair) => pair.public_key().as_ref(),
+            Self::Ed25519(pair) => pair.public_key().as_ref(),
+        }
+    }
+}
+
+/// The same key.
+#[cfg(feature = "aws_lc_rs")]
+impl PartialEq for Signer {
+    fn eq(&self, other: &Self) -> bool {
+        self.pair.public_key() == other.pair.public_key()
+    }
 }
 
 #[cfg(feature = "aws_lc_rs")]

@@ -244,8 +244,12 @@ impl AuditSink for Log {
                 decision.waited,
             ),
             Event::KeyFetch(fetch) => format!(
-                "fetch failure={:?} left_out={}",
-                fetch.failure, fetch.left_out
+                "fetch failure={:?} left_out={}{}",
+                fetch.failure,
+                fetch.left_out,
+                fetch
+                    .metadata_failure
+                    .map_or_else(String::new, |failure| format!(" metadata={failure:?}"))
             ),
             Event::TokenIntrospection(asked) => format!(
                 "introspection active={} failure={:?}",
