@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use http::HeaderName;
+use http::{HeaderName, header::AUTHORIZATION};
 
 use crate::{
     authorization_server::AuthorizationServer,
@@ -150,7 +150,8 @@ impl ResourceServerBuilder {
     /// (`x-goog-iap-jwt-assertion`) or Cloudflare Access (`cf-access-jwt-assertion`).
     ///
     /// Clients that send no token are told `TOKEN_MISSING`, as everywhere; the challenge speaks of
-    /// `Bearer` all the same, since there is no scheme for a header of its own.
+    /// `Bearer` all the same, since there is no scheme for a header of its own. `Authorization` itself is a
+    /// [mistake](ConfigError::InvalidSetting).
     pub fn token_header(mut self, name: HeaderName) -> Self {
         self.token_header = Some(name);
         self
@@ -171,6 +172,14 @@ impl ResourceServerBuilder {
                 self.leeway,
                 "at most 300 seconds",
             ));
+        }
+        if self.token_header == Some(AUTHORIZATION) {
+            return Err(ConfigError::InvalidSetting {
+                setting: "token header",
+                found: AUTHORIZATION.to_string(),
+                problem: "is where bearer tokens are anyway, behind their scheme",
+                expected: "another header, or none",
+            });
         }
         self.token_cache.check()?;
         if let Some(tenancy) = &self.tenancy {

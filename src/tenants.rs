@@ -24,7 +24,7 @@ use crate::{
     audit::{Event, TenantProblem, TenantUnresolved},
     authorization_server::AuthorizationServer,
     known_until::KnownUntil,
-    single_flight::{Flight, Place, SingleFlight},
+    single_flight::{Flight, Limits, Place, SingleFlight},
     tenant::Tenancy,
     time::Moment,
     trusted::{Surroundings, Trusted},
@@ -223,13 +223,14 @@ impl Tenants {
     fn start(self: &Arc<Self>, issuer: &str) -> Option<Flight<Settled>> {
         let tenants = Arc::clone(self);
         let is_known = self.known.contains_key(issuer);
-        let most = if is_known {
-            MAX_WAITING
-        } else {
-            MAX_WAITING / 2
+        let strangers = MAX_WAITING / 2;
+        let limits = Limits {
+            most: if is_known { MAX_WAITING } else { strangers },
+            longest: 2 * self.tenancy.policy.deadline,
         };
         let ask = |place: Arc<Place<Settled>>| async move { tenants.ask(&place, is_known).await };
-        self.resolving.join(issuer, most, ask)
+        let now = self.surroundings.clock.now();
+        self.resolving.join(issuer, now, limits, ask)
     }
 
     async fn ask(self: &Arc<Self>, place: &Place<Settled>, is_known: bool) -> Settled {

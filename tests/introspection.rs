@@ -565,6 +565,7 @@ async fn a_jwt_that_is_asked_about_is_still_what_it_is() {
         scene.endpoint.knows(&token, scene.good(json!({})));
         assert_eq!(ask(&scene.app, &token).await.kind, kind);
     }
+    assert_eq!(scene.endpoint.asked(), 1, "nobody is asked in vain");
 }
 
 #[tokio::test]

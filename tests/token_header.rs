@@ -221,3 +221,12 @@ async fn a_policy_that_is_replaced_does_not_move_the_header() {
     assert_eq!(world.ask(&[("authorization", &bearer)]).await.status, 401);
     assert!(world.log.fetches() <= 2);
 }
+
+#[tokio::test]
+async fn the_header_of_bearer_tokens_is_no_other_header() {
+    let okta = TestAuthorizationServer::start().await;
+    let builder = ResourceServer::builder().trust(trusted(&okta));
+    let mistake = builder.token_header(HeaderName::from_static("authorization"));
+    let mistake = mistake.build().unwrap_err().to_string();
+    assert!(mistake.contains("token header"), "{mistake}");
+}

@@ -452,7 +452,10 @@ impl Authenticator {
         };
         drop((directory, issuer));
         if trusted.server.introspects_jwts() {
-            return Self::ask_about(presented, &trusted, **now);
+            return match token.refused_by_itself(&trusted.server) {
+                Some(kind) => refuse(kind.into(), None),
+                None => Self::ask_about(presented, &trusted, **now),
+            };
         }
         let mut pending = match token.route(&trusted.server, trusted.leeway) {
             Ok(pending) => pending,

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use http::HeaderName;
+use http::{HeaderName, header::AUTHORIZATION};
 
 use super::{
     ResourceServerConfig, SettingMistake, Value,
@@ -142,8 +142,8 @@ impl Reader {
             self.text(NAME, EXPECTED)
         }?;
         match text.parse() {
-            Ok(name) => Some(name),
-            Err(_) => {
+            Ok(name) if name != AUTHORIZATION => Some(name),
+            _ => {
                 self.mistake(NAME, text, EXPECTED);
                 None
             }

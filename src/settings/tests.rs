@@ -454,7 +454,7 @@ fn half_of_a_provider_is_a_mistake() {
 
 #[test]
 fn what_contradicts_itself_or_is_none_is_a_mistake_of_its_variable() {
-    let cases: [(Vars, usize, &str); 25] = [
+    let cases: [(Vars, usize, &str); 26] = [
         (&[("AUTH_PROVIDERS", "kaycloak")], 9, "AUTH_PROVIDERS"),
         (&[("AUTH_PROVIDERS", "oidc_")], 15, "AUTH_PROVIDERS"),
         (&[("AUTH0_TENANT", "company")], 0, "AUTH0_TENANT"),
@@ -504,6 +504,7 @@ fn what_contradicts_itself_or_is_none_is_a_mistake_of_its_variable() {
         ),
         (&[("COGNITO_TOKEN_USE", "refresh")], 5, "COGNITO_TOKEN_USE"),
         (&[("TOKEN_HEADER", "x y")], 8, "TOKEN_HEADER"),
+        (&[("TOKEN_HEADER", "Authorization")], 8, "TOKEN_HEADER"),
         (&[("KEYCLOAK_REALM", "a/../b")], 9, "KEYCLOAK_REALM"),
         (
             &[("KEYCLOAK_DANGEROUS_ALLOW_PLAIN_HTTP", "false")],
