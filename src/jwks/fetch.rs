@@ -254,15 +254,16 @@ impl Fetch<'_> {
         discovered.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// By the first document that is there, and is metadata: of a path that they do not know, some servers
-    /// have a page to show.
+    /// By the first document that is there, and is the issuer's metadata: of a path that they do not know,
+    /// some servers have a page to show, or the metadata of another issuer.
     async fn jwks_uri(&self, discovery: &Discovery) -> Result<Url, Failed> {
         let mut failed: Option<Failed> = None;
         for document in &discovery.documents {
             match self.jwks_uri_by(discovery, document).await {
                 Err(other) if is_about_document(other.failure) => {
-                    // A page says more than that there is none.
-                    if failed.is_none() || other.failure == FetchFailure::NotMetadata {
+                    let says_more =
+                        |failed: &Failed| telling(other.failure) > telling(failed.failure);
+                    if failed.as_ref().is_none_or(says_more) {
                         failed = Some(other);
                     }
                 }
@@ -334,10 +335,19 @@ impl Fetch<'_> {
 /// Whether another document may say what this one does not.
 const fn is_about_document(failure: FetchFailure) -> bool {
     match failure {
-        FetchFailure::NotMetadata => true,
+        FetchFailure::NotMetadata | FetchFailure::OtherIssuer => true,
         // It is not there. Of what a server cannot say now, it can say no other.
         FetchFailure::Status(status) => matches!(status, 400..=499) && status != 429,
         _ => false,
+    }
+}
+
+/// How much it says of what is wrong.
+const fn telling(failure: FetchFailure) -> u8 {
+    match failure {
+        FetchFailure::OtherIssuer => 2,
+        FetchFailure::NotMetadata => 1,
+        _ => 0,
     }
 }
 
