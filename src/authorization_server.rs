@@ -169,7 +169,7 @@ impl AuthorizationServer {
     /// byte. The metadata is asked for where
     /// [RFC 8414 §3](https://www.rfc-editor.org/rfc/rfc8414#section-3) and
     /// [OpenID Connect Discovery §4](https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig)
-    /// say, in this order, until one is there: `/.well-known/oauth-authorization-server` and
+    /// say, in this order, until one is the issuer's metadata: `/.well-known/oauth-authorization-server` and
     /// `/.well-known/openid-configuration` in front of the issuer's path, and the latter behind it.
     /// It is asked for again with each fetch of keys, so that a `jwks_uri` that changes is followed;
     /// while it cannot be had, keys are fetched from where they were.

@@ -81,7 +81,7 @@ impl ResourceServer {
 /// | variable | meaning | default |
 /// |---|---|---|
 /// | `AUTH_PROVIDERS` | who is trusted, comma-separated: the names below. `oidc_partners` is a second `oidc`, with its own variables `OIDC_PARTNERS_…`, and so for each | required |
-/// | `ADMIN_GROUPS`, `WRITE_GROUPS`, `READ_ONLY_GROUPS` | groups that grant `admin`, `write`, `read`, comma-separated; names are trimmed, empty ones left out. Not for `github-actions`, `kubernetes`, `gcp`, or any tenant of `azure-ad`, whose groups are not yours to name: they have [their own](#for-each-provider) | none |
+/// | `ADMIN_GROUPS`, `WRITE_GROUPS`, `READ_ONLY_GROUPS` | groups that grant `admin`, `write`, `read`, comma-separated; names are trimmed, empty ones left out. Not for `github-actions`, `kubernetes`, `gcp`, or any tenant of `azure-ad`, whose groups are not yours to name: they have [their own](#for-each-provider). Of everybody else they count, so that a partner who is trusted (`oidc_partners`) needs its own as well, and be it an empty one: whoever names a group `Admins` there is an admin here | none |
 /// | `SCOPE_HIERARCHY` | [which scopes include which](crate::ScopeHierarchy): `admin:system>write:data>read:data`, several separated by commas | none |
 /// | `CLOCK_LEEWAY` | leeway for `exp`, `nbf` and `iat` in seconds, 0 to 300 | `60` |
 /// | `TOKEN_HEADER` | the [header that tokens are in](crate::ResourceServerBuilder::token_header), if it is not `Authorization` | |
