@@ -23,8 +23,8 @@ use crate::{
     middleware::{Form, JsonRejection, answer},
     rejection::{Rejection, RejectionKind},
     resource_server::ResourceServer,
+    surroundings::Surroundings,
     time::{Clock, UnixTime},
-    trusted::Surroundings,
     verify::{self, Check, KeySet, Unrouted},
 };
 

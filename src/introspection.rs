@@ -13,7 +13,7 @@ use url::{Url, form_urlencoded};
 use crate::{
     error::{ConfigError, without_userinfo},
     key_source::problem_of_url,
-    verify::Signer,
+    signature::Signer,
 };
 
 /// Where an authorization server says whether a token is good, and how it is asked

@@ -24,8 +24,8 @@ use crate::{
     jwks::{Failed, read_body, retry_after},
     known_until::KnownUntil,
     single_flight::{Flight, Limits, Place, SingleFlight},
+    surroundings::Surroundings,
     time::Moment,
-    trusted::Surroundings,
 };
 
 /// The largest answer that is read; claims of tokens are not larger.

@@ -139,9 +139,11 @@ mod resource_server;
 mod role;
 mod scope;
 mod settings;
+mod signature;
 mod single_flight;
 #[cfg(feature = "tonic")]
 mod status;
+mod surroundings;
 mod tenant;
 mod tenants;
 #[cfg(feature = "test-util")]

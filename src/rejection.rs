@@ -5,9 +5,8 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use http::{HeaderValue, StatusCode};
 
 use crate::{
-    challenge::{challenge, with_parameter},
+    challenge::{challenge, is_scope_token, with_parameter},
     role::Role,
-    scope::is_scope_token,
 };
 
 /// Why a request was refused.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    challenge::with_parameter,
+    challenge::{is_scope_token, with_parameter},
     error::ConfigError,
     rejection::{MissingScope, RejectionKind},
 };
@@ -153,14 +153,6 @@ impl ScopeHierarchy {
             None => Ok(()),
         }
     }
-}
-
-/// `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )` (RFC 6749 §3.3).
-pub(crate) fn is_scope_token(token: &str) -> bool {
-    !token.is_empty()
-        && token
-            .bytes()
-            .all(|b| matches!(b, 0x21 | 0x23..=0x5B | 0x5D..=0x7E))
 }
 
 #[cfg(test)]

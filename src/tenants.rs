@@ -25,9 +25,10 @@ use crate::{
     authorization_server::AuthorizationServer,
     known_until::KnownUntil,
     single_flight::{Flight, Limits, Place, SingleFlight},
+    surroundings::Surroundings,
     tenant::Tenancy,
     time::Moment,
-    trusted::{Surroundings, Trusted},
+    trusted::Trusted,
 };
 
 /// No tenant's issuer is longer.
@@ -280,7 +281,7 @@ impl Tenants {
                 }
                 drop(changing);
                 let known = before.as_ref().map(|tenant| &tenant.trusted);
-                self.surroundings.announce(known, &trusted);
+                trusted.announce(known, &self.surroundings.audit);
                 self.see_to_tidiness();
                 Outcome::Known(trusted)
             }

@@ -12,9 +12,9 @@ use crate::{
     audit::{Audit, Event, Trusted as TrustedEvent},
     authorization_server::AuthorizationServer,
     introspector::Introspector,
-    jwks::{HttpClient, KeyCache},
-    key_snapshot::KeySnapshot,
-    time::{Clock, Moment},
+    jwks::KeyCache,
+    surroundings::Surroundings,
+    time::Moment,
 };
 
 /// A policy and the keys for it. Replaced whole when the policy changes; the keys may stay.
@@ -30,19 +30,9 @@ pub(crate) struct Trusted {
     current_until: AtomicU64,
 }
 
-/// What it takes to get keys.
-#[derive(Clone, Debug)]
-pub(crate) struct Surroundings {
-    pub(crate) clock: Clock,
-    pub(crate) client: HttpClient,
-    pub(crate) audit: Audit,
-    /// Keys from before the process began.
-    pub(crate) snapshot: Arc<KeySnapshot>,
-}
-
 impl Trusted {
     /// What takes the place of `before` under this policy: the same if nothing is different, with the
-    /// same keys if nothing is that they depend on. It is to be [announced](Surroundings::announce).
+    /// same keys if nothing is that they depend on. It is to be [announced](Self::announce).
     pub(crate) fn after(
         before: Option<&Arc<Self>>,
         server: AuthorizationServer,
@@ -58,7 +48,13 @@ impl Trusted {
         let server = Arc::new(server);
         let keys = match before {
             Some(before) if before.server.has_keys_of(&server) => Arc::clone(&before.keys),
-            _ => surroundings.keys_of(&server),
+            _ => Arc::new(KeyCache::new(
+                Arc::clone(&server),
+                surroundings.clock.clone(),
+                surroundings.client.clone(),
+                surroundings.audit.clone(),
+                &surroundings.snapshot,
+            )),
         };
         let introspector = match before {
             Some(before) if before.server.introspection == server.introspection => {
@@ -84,6 +80,20 @@ impl Trusted {
             introspector: self.introspector.clone(),
             current_until: AtomicU64::new(0),
         })
+    }
+
+    /// Tells the audit sinks of whom is trusted from now on, unless it was so before.
+    pub(crate) fn announce(&self, before: Option<&Arc<Self>>, audit: &Audit) {
+        let is_new = before.is_none_or(|before| !Arc::ptr_eq(&before.keys, &self.keys));
+        if is_new
+            && audit.is_on()
+            && let Ok(source) = &self.server.keys
+        {
+            audit.record(&Event::Trusted(TrustedEvent {
+                issuer: self.server.issuer(),
+                keys: &source.to_string(),
+            }));
+        }
     }
 
     /// Whether what was decided under this policy still stands.
@@ -117,42 +127,5 @@ impl Trusted {
     pub(crate) fn forget(&self) {
         self.replace();
         self.keys.abandon();
-    }
-}
-
-impl Surroundings {
-    fn keys_of(&self, server: &Arc<AuthorizationServer>) -> Arc<KeyCache> {
-        Arc::new(KeyCache::new(
-            Arc::clone(server),
-            self.clock.clone(),
-            self.client.clone(),
-            self.audit.clone(),
-            &self.snapshot,
-        ))
-    }
-
-    /// Tells the audit sinks of whom is trusted from now on, unless it was so before.
-    pub(crate) fn announce(&self, before: Option<&Arc<Trusted>>, trusted: &Trusted) {
-        let is_new = before.is_none_or(|before| !Arc::ptr_eq(&before.keys, &trusted.keys));
-        if is_new
-            && self.audit.is_on()
-            && let Ok(source) = &trusted.server.keys
-        {
-            self.audit.record(&Event::Trusted(TrustedEvent {
-                issuer: trusted.server.issuer(),
-                keys: &source.to_string(),
-            }));
-        }
-    }
-
-    /// For tests that bring their own keys.
-    #[cfg(all(test, feature = "test-util"))]
-    pub(crate) fn of_test() -> Self {
-        Self {
-            clock: Clock::system(),
-            client: HttpClient::default(),
-            audit: Audit::default(),
-            snapshot: Arc::default(),
-        }
     }
 }

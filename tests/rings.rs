@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-/// Neither I/O nor waiting nor a framework inside of `src/verify`, and no clock.
+/// Neither I/O nor waiting nor a framework in `src/verify` and what it checks signatures with, and no clock.
 #[test]
 fn the_pure_core_has_no_io() {
     let forbidden = [
@@ -23,8 +23,10 @@ fn the_pure_core_has_no_io() {
         "std::fs",
     ];
     let mut files = 0;
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/verify")).unwrap() {
-        let path = entry.unwrap().path();
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let verify = fs::read_dir(src.join("verify")).unwrap();
+    let verify = verify.map(|entry| entry.unwrap().path());
+    for path in verify.chain([src.join("signature.rs")]) {
         let text = fs::read_to_string(&path).unwrap();
         files += 1;
         for (number, line) in text.lines().enumerate() {

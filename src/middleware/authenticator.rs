@@ -19,10 +19,11 @@ use crate::{
     jwks::{Answer, AtHand, Obtained, Snapshot, Want},
     rejection::{Rejection, RejectionKind},
     resource_server::ResourceServer,
+    surroundings::Surroundings,
     tenants::{Lookup, Outcome, Tenants},
     time::{Clock, Moment},
     token_cache::{Entry, TokenCache},
-    trusted::{Surroundings, Trusted},
+    trusted::Trusted,
     verify::{self, Pending, Unrouted, Verification, VerificationKey},
 };
 
@@ -187,7 +188,7 @@ impl Authenticator {
     pub(crate) fn new(resource_server: ResourceServer, surroundings: Surroundings) -> Self {
         let tokens = TokenCache::new(resource_server.token_cache());
         let directory = Directory::new(resource_server, &surroundings, None);
-        directory.announce(&surroundings, None);
+        directory.announce(&surroundings.audit, None);
         // Keys from before the process are for its start: what was withdrawn since stays withdrawn.
         let surroundings = Surroundings {
             snapshot: Arc::default(),
@@ -222,7 +223,7 @@ impl Authenticator {
         // Only now, so that whoever finds that its policy was replaced finds the one that replaced it.
         before.retire(&after);
         drop(replacing);
-        after.announce(&self.surroundings, Some(&before));
+        after.announce(&self.audit, Some(&before));
     }
 
     /// The verdict, if the keys are at hand: without a lock, and without waiting.

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use crate::{
+    audit::Audit,
     key_source::KeySource,
     resource_server::ResourceServer,
+    surroundings::Surroundings,
     tenants::{Lookup, Tenants},
     time::Moment,
-    trusted::{Surroundings, Trusted},
+    trusted::Trusted,
 };
 
 /// A policy, and the keys of every authorization server that it trusts.
@@ -48,10 +50,10 @@ impl Directory {
 
     /// Tells the audit sinks of whom is trusted that was not `before`. To be called without a lock: sinks
     /// may do anything.
-    pub(crate) fn announce(&self, surroundings: &Surroundings, before: Option<&Self>) {
+    pub(crate) fn announce(&self, audit: &Audit, before: Option<&Self>) {
         for trusted in &self.trusted {
             let known = before.and_then(|before| before.find(trusted.server.issuer()));
-            surroundings.announce(known, trusted);
+            trusted.announce(known, audit);
         }
     }
 

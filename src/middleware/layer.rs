@@ -22,8 +22,8 @@ use crate::{
     jwks::{HttpClient, KeyStatus},
     key_snapshot::KeySnapshot,
     resource_server::ResourceServer,
+    surroundings::Surroundings,
     time::Clock,
-    trusted::Surroundings,
 };
 
 /// Lets only requests with a valid access token through, and tells handlers whose it is.

@@ -9,6 +9,7 @@ use crate::resource_server::ResourceServer;
 mod providers;
 mod reader;
 
+use providers::Provider;
 use reader::Reader;
 
 /// # From the environment
@@ -182,7 +183,7 @@ impl ResourceServerConfig {
     /// not trusted; so is a variable that is one slip away from one that would be read.
     pub fn build(self) -> Result<ResourceServer, SettingsError> {
         let mut reader = Reader::new(self);
-        let (listed, providers) = reader.providers();
+        let (listed, providers) = providers::listed(&mut reader);
         let mut servers = Vec::new();
         for provider in &providers {
             servers.extend(provider.servers(&mut reader));
@@ -195,10 +196,18 @@ impl ResourceServerConfig {
             let server = server.jwks_policy(jwks.clone());
             builder = builder.trust(server.scope_hierarchy(scopes.clone()));
         }
-        if let Some(name) = reader.token_header(&providers) {
+        let is_needed = providers.iter().any(Provider::needs_token_header);
+        if let Some(name) = reader.token_header(is_needed) {
             builder = builder.token_header(name);
         }
-        reader.unread(&providers);
+        let is_not_trusted = |table: &str| {
+            let of_table = providers::find(table);
+            of_table.is_ok_and(|of| providers.iter().all(|p| p.prefix != of.prefix))
+        };
+        reader.unread(
+            providers.iter().flat_map(Provider::settings),
+            is_not_trusted,
+        );
         let mistakes = reader.into_mistakes();
         if !mistakes.is_empty() {
             return Err(SettingsError(mistakes));

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Of the names of a provider, one.
-pub(super) const NAMES: &str = "`okta`, `auth0`, `azure-ad`, `cognito`, `gcp`, `google-iap`, `keycloak`, `pingone`, `zitadel`, `authentik`, `github-actions`, `kubernetes` and `oidc`";
+const NAMES: &str = "`okta`, `auth0`, `azure-ad`, `cognito`, `gcp`, `google-iap`, `keycloak`, `pingone`, `zitadel`, `authentik`, `github-actions`, `kubernetes` and `oidc`";
 
 /// A provider that is trusted.
 pub(super) struct Provider {
@@ -259,6 +259,36 @@ static KINDS: [Kind; 13] = [
         },
     },
 ];
+
+/// Who is trusted: as it is written, and what it means.
+pub(super) fn listed(reader: &mut Reader) -> (Option<String>, Vec<Provider>) {
+    const NAME: &str = "AUTH_PROVIDERS";
+    let expected = format!("a comma-separated list of providers, of which there are {NAMES}");
+    let Some(names) = reader.required_list(NAME, &expected) else {
+        return (None, Vec::new());
+    };
+    let mut found: Vec<Provider> = Vec::new();
+    for name in &names {
+        match find(name) {
+            Ok(provider) if found.iter().all(|other| other.prefix != provider.prefix) => {
+                found.push(provider);
+            }
+            Ok(_) => reader.mistake(
+                NAME,
+                name,
+                "each provider once; `oidc_partners` is a second `oidc`",
+            ),
+            Err(Some(meant)) => {
+                let expected = format!("`{meant}`? There are {NAMES}");
+                reader.mistake(NAME, name, expected);
+                // So that what is wrong with its settings is said at once, too.
+                found.extend(find(meant));
+            }
+            Err(None) => reader.mistake(NAME, name, &*expected),
+        }
+    }
+    (Some(names.join(",")), found)
+}
 
 /// The provider of this name, which may be one of several of its kind; or the name that was probably
 /// meant.

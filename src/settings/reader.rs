@@ -4,10 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use http::{HeaderName, header::AUTHORIZATION};
 
-use super::{
-    ResourceServerConfig, SettingMistake, Value,
-    providers::{self, Provider},
-};
+use super::{ResourceServerConfig, SettingMistake, Value};
 use crate::{
     error::without_userinfo, jwks_policy::JwksPolicy, scope::ScopeHierarchy,
     token_cache_policy::TokenCachePolicy,
@@ -45,39 +42,6 @@ impl Reader {
         self.mistakes
     }
 
-    /// Who is trusted: as it is written, and what it means.
-    pub(super) fn providers(&mut self) -> (Option<String>, Vec<Provider>) {
-        const NAME: &str = "AUTH_PROVIDERS";
-        let expected = format!(
-            "a comma-separated list of providers, of which there are {}",
-            providers::NAMES
-        );
-        let Some(names) = self.required_list(NAME, &expected) else {
-            return (None, Vec::new());
-        };
-        let mut found: Vec<Provider> = Vec::new();
-        for name in &names {
-            match providers::find(name) {
-                Ok(provider) if found.iter().all(|other| other.prefix != provider.prefix) => {
-                    found.push(provider);
-                }
-                Ok(_) => self.mistake(
-                    NAME,
-                    name,
-                    "each provider once; `oidc_partners` is a second `oidc`",
-                ),
-                Err(Some(meant)) => {
-                    let expected = format!("`{meant}`? There are {}", providers::NAMES);
-                    self.mistake(NAME, name, expected);
-                    // So that what is wrong with its settings is said at once, too.
-                    found.extend(providers::find(meant));
-                }
-                Err(None) => self.mistake(NAME, name, &*expected),
-            }
-        }
-        (Some(names.join(",")), found)
-    }
-
     /// How keys are fetched, of every authorization server.
     pub(super) fn jwks(&mut self) -> JwksPolicy {
         let ttl_cap = self.seconds("JWKS_CACHE_TTL", 3_600, 1, 86_400);
@@ -87,12 +51,15 @@ impl Reader {
             .max_keys(usize::try_from(max_keys).unwrap_or(usize::MAX))
     }
 
-    /// Settings that nobody reads, and that were probably meant to be read.
-    pub(super) fn unread(&mut self, providers: &[Provider]) {
-        let mut known: Vec<String> = GENERAL.map(str::to_owned).to_vec();
-        for provider in providers {
-            known.extend(provider.settings());
-        }
+    /// Settings that nobody reads, and that were probably meant to be read: neither for all providers nor
+    /// `of_providers`, and not in the table of a provider that is just not trusted.
+    pub(super) fn unread(
+        &mut self,
+        of_providers: impl Iterator<Item = String>,
+        is_not_trusted: impl Fn(&str) -> bool,
+    ) {
+        let general = GENERAL.into_iter().map(str::to_owned);
+        let known: Vec<String> = general.chain(of_providers).collect();
         let meant = |name: &str| known.iter().find(|known| is_one_slip(name, known));
         let mut mistakes = Vec::new();
         for name in self.config.vars.keys() {
@@ -108,12 +75,9 @@ impl Reader {
             }
         }
         for (name, setting) in &self.config.file {
-            let is_of_other = || match setting.path.split_once('.') {
-                Some((table, _)) => {
-                    let of_table = providers::find(table);
-                    of_table.is_ok_and(|of| providers.iter().all(|p| p.prefix != of.prefix))
-                }
-                None => false,
+            let is_of_other = || {
+                let (table, _) = setting.path.split_once('.').unwrap_or_default();
+                is_not_trusted(table)
             };
             if known.contains(name) || is_of_other() {
                 continue;
@@ -131,11 +95,10 @@ impl Reader {
         self.mistakes.extend(mistakes);
     }
 
-    pub(super) fn token_header(&mut self, providers: &[Provider]) -> Option<HeaderName> {
+    pub(super) fn token_header(&mut self, is_needed: bool) -> Option<HeaderName> {
         const NAME: &str = "TOKEN_HEADER";
         const EXPECTED: &str =
             "the name of the header that tokens are in, such as `x-goog-iap-jwt-assertion`";
-        let is_needed = providers.iter().any(Provider::needs_token_header);
         let text = if is_needed {
             self.required(NAME, EXPECTED)
         } else {

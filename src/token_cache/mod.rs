@@ -219,8 +219,8 @@ mod tests {
     use super::*;
     use crate::{
         algorithm::Algorithm, authorization_server::AuthorizationServer,
-        resource_server::ResourceServer, test_util::SigningKey, time::UnixTime,
-        trusted::Surroundings, verify::begin_with,
+        resource_server::ResourceServer, surroundings::Surroundings, test_util::SigningKey,
+        time::UnixTime, verify::begin_with,
     };
 
     const NOW: u64 = 1_700_000_000;

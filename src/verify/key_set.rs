@@ -6,9 +6,11 @@ use base64_simd::URL_SAFE_NO_PAD;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json, value::RawValue};
 
-use super::signature::{PublicKey, Verifier};
 use crate::{
-    algorithm::Algorithm, authorization_server::AuthorizationServer, key_source::is_object,
+    algorithm::Algorithm,
+    authorization_server::AuthorizationServer,
+    key_source::is_object,
+    signature::{PublicKey, Verifier},
 };
 
 /// The keys of one authorization server, parsed and ready to use.

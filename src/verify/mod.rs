@@ -44,13 +44,11 @@ mod claims;
 mod json;
 mod key_set;
 mod parse;
-mod signature;
 
 pub(crate) use bearer::{bearer_token, token_of_header};
 pub(crate) use claims::{Check, judge_times};
 pub(crate) use key_set::VerificationKey;
 pub use key_set::{InvalidKeySet, KeySet};
-pub(crate) use signature::Signer;
 
 use bearer::is_token68;
 use key_set::Selection;
