@@ -23,7 +23,7 @@ use crate::{
     introspection::Introspection,
     jwks::{Failed, read_body, retry_after},
     known_until::KnownUntil,
-    single_flight::{Flight, Limits, Place, SingleFlight},
+    single_flight::{Flight, Place, SingleFlight},
     surroundings::Surroundings,
     time::Moment,
 };
@@ -115,14 +115,7 @@ impl Introspector {
         let introspector = Arc::clone(self);
         let exchange =
             |place: Arc<Place<Outcome>>| async move { introspector.exchange(place.about()).await };
-        let deadline = self.policy()?.deadline;
-        let limits = Limits {
-            most: MAX_WAITING,
-            // One to wait for a turn, one for the answer, and one to spare.
-            longest: 3 * deadline,
-        };
-        let now = self.surroundings.clock.now();
-        self.under_way.join(token, now, limits, exchange)
+        self.under_way.join(token, MAX_WAITING, exchange)
     }
 
     async fn exchange(&self, token: &str) -> Outcome {

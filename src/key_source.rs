@@ -72,11 +72,12 @@ impl KeySource {
         }
     }
 
-    /// Whether it is looked at every now and then, since that costs next to nothing.
+    /// Whether a server is asked.
     pub(crate) const fn is_remote(&self) -> bool {
         matches!(self, Self::Uri(_) | Self::Discovery(_))
     }
 
+    /// Whether it is looked at every now and then, since that costs next to nothing.
     pub(crate) const fn is_watched(&self) -> bool {
         matches!(self, Self::File(_) | Self::Directory(_))
     }

@@ -24,7 +24,7 @@ use crate::{
     audit::{Event, TenantProblem, TenantUnresolved},
     authorization_server::AuthorizationServer,
     known_until::KnownUntil,
-    single_flight::{Flight, Limits, Place, SingleFlight},
+    single_flight::{Flight, Place, SingleFlight},
     surroundings::Surroundings,
     tenant::Tenancy,
     time::Moment,
@@ -47,7 +47,6 @@ const FAILING: Duration = Duration::from_secs(90);
 
 pub(crate) struct Tenants {
     tenancy: Tenancy,
-    leeway: Duration,
     surroundings: Surroundings,
     known: Cache<Arc<str>, Arc<Tenant>>,
     /// Issuers that are no tenant's.
@@ -57,8 +56,8 @@ pub(crate) struct Tenants {
     /// Of issuers that are known, and of others.
     turns: [Semaphore; 2],
     is_tidied: AtomicBool,
-    /// Held while a tenant is put in place of another, or forgotten.
-    changing: Mutex<()>,
+    /// The leeway of all of them. Held while a tenant is put in place of another, or forgotten.
+    changing: Mutex<Duration>,
     /// Others have taken their place, or none.
     is_retired: AtomicBool,
 }
@@ -115,17 +114,38 @@ impl Tenants {
             resolving: SingleFlight::new(),
             turns: [0, 1].map(|_| Semaphore::new(policy.max_resolving)),
             is_tidied: AtomicBool::new(false),
-            changing: Mutex::default(),
+            changing: Mutex::new(leeway),
             is_retired: AtomicBool::new(false),
             tenancy,
-            leeway,
             surroundings,
         })
     }
 
-    /// Whether these are the tenants of such a policy.
-    pub(crate) fn is_for(&self, tenancy: &Tenancy, leeway: Duration) -> bool {
-        self.tenancy.is_same(tenancy) && self.leeway == leeway
+    /// Whether these are the tenants of such a policy, but for the leeway.
+    pub(crate) fn is_for(&self, tenancy: &Tenancy) -> bool {
+        self.tenancy.is_same(tenancy)
+    }
+
+    /// From now on their tokens have this leeway.
+    pub(crate) fn set_leeway(&self, leeway: Duration) {
+        let mut changing = lock(&self.changing);
+        if *changing == leeway {
+            return;
+        }
+        *changing = leeway;
+        for (issuer, tenant) in &self.known {
+            let before = &tenant.trusted;
+            let server = (*before.server).clone();
+            let trusted = Trusted::after(
+                Some(before),
+                server,
+                Some(&issuer),
+                leeway,
+                &self.surroundings,
+            );
+            self.remember(&issuer, &trusted, tenant.resolved);
+            before.give_way(Some(&trusted));
+        }
     }
 
     /// Takes no time but that of a look at a map.
@@ -147,8 +167,7 @@ impl Tenants {
         } else if now.age_of(tenant.resolved) < relied_upon
             || now.is_before(tenant.failing_until.load(Ordering::Acquire))
         {
-            // Nobody waits for this.
-            let _ = self.start(issuer);
+            self.ask_later(issuer);
             Lookup::Known(Arc::clone(&tenant.trusted))
         } else {
             Lookup::Ask
@@ -156,11 +175,12 @@ impl Tenants {
     }
 
     /// Asks the resolver, together with everybody else who asks for the same issuer. If it cannot be told
-    /// in time, what was said before counts.
-    pub(crate) async fn resolve(self: &Arc<Self>, issuer: &str) -> Outcome {
+    /// in time, what was said before counts. Whoever is in use has its turn among those that are known,
+    /// also if it was forgotten for lack of room.
+    pub(crate) async fn resolve(self: &Arc<Self>, issuer: &str, in_use: bool) -> Outcome {
         let resolved = async {
             loop {
-                let mut settled = self.start(issuer)?;
+                let mut settled = self.start(issuer, in_use)?;
                 let settled = settled.wait_for(Option::is_some).await.ok()?.clone();
                 if let Settled::As(outcome) = settled? {
                     return Some(outcome);
@@ -171,6 +191,11 @@ impl Tenants {
             Ok(Some(outcome)) => outcome,
             Ok(None) | Err(_) => self.said_before(issuer),
         }
+    }
+
+    /// Asks the resolver about whoever is in use, without waiting for what it says.
+    pub(crate) fn ask_later(self: &Arc<Self>, issuer: &str) {
+        let _ = self.start(issuer, true);
     }
 
     /// What the resolver said before, if that may still be relied upon.
@@ -221,17 +246,13 @@ impl Tenants {
 
     /// Starts to resolve an issuer, unless somebody did. `None` if there are too many, or outside of a
     /// runtime.
-    fn start(self: &Arc<Self>, issuer: &str) -> Option<Flight<Settled>> {
+    fn start(self: &Arc<Self>, issuer: &str, in_use: bool) -> Option<Flight<Settled>> {
         let tenants = Arc::clone(self);
-        let is_known = self.known.contains_key(issuer);
+        let is_known = in_use || self.known.contains_key(issuer);
         let strangers = MAX_WAITING / 2;
-        let limits = Limits {
-            most: if is_known { MAX_WAITING } else { strangers },
-            longest: 2 * self.tenancy.policy.deadline,
-        };
+        let most = if is_known { MAX_WAITING } else { strangers };
         let ask = |place: Arc<Place<Settled>>| async move { tenants.ask(&place, is_known).await };
-        let now = self.surroundings.clock.now();
-        self.resolving.join(issuer, now, limits, ask)
+        self.resolving.join(issuer, most, ask)
     }
 
     async fn ask(self: &Arc<Self>, place: &Place<Settled>, is_known: bool) -> Settled {
@@ -269,7 +290,13 @@ impl Tenants {
         let outcome = match answer {
             Ok(Some(server)) => {
                 let known = before.as_ref().map(|tenant| &tenant.trusted);
-                let trusted = Trusted::after(known, server, self.leeway, &self.surroundings);
+                let trusted = Trusted::after(
+                    known,
+                    server,
+                    Some(place.about()),
+                    *changing,
+                    &self.surroundings,
+                );
                 if is_retired {
                     // For those alone who came before.
                     trusted.give_way(None);
@@ -301,7 +328,7 @@ impl Tenants {
                     let failing = FAILING.min(left);
                     let failing_until = now.after(failing).packed();
                     before.failing_until.store(failing_until, Ordering::Release);
-                    trusted.set_current_until(now.after(retry.min(left)));
+                    trusted.prolong(now.after(retry.min(left)));
                 }
                 outcome
             }

@@ -21,6 +21,9 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Trusted {
     pub(crate) server: Arc<AuthorizationServer>,
+    /// Of a tenant: whom the resolver was asked about. Another tenant has another, and nobody who is
+    /// trusted by name has one.
+    pub(crate) tenant: Option<Arc<str>>,
     pub(crate) leeway: Duration,
     pub(crate) keys: Arc<KeyCache>,
     /// Who asks it about tokens, if it is asked.
@@ -36,11 +39,13 @@ impl Trusted {
     pub(crate) fn after(
         before: Option<&Arc<Self>>,
         server: AuthorizationServer,
+        tenant: Option<&Arc<str>>,
         leeway: Duration,
         surroundings: &Surroundings,
     ) -> Arc<Self> {
         if let Some(before) = before
             && *before.server == server
+            && before.tenant.as_ref() == tenant
             && before.leeway == leeway
         {
             return Arc::clone(before);
@@ -65,6 +70,7 @@ impl Trusted {
         Arc::new(Self {
             introspector,
             server,
+            tenant: tenant.cloned(),
             leeway,
             keys,
             current_until: AtomicU64::new(u64::MAX),
@@ -75,6 +81,7 @@ impl Trusted {
     pub(crate) fn for_once(&self) -> Arc<Self> {
         Arc::new(Self {
             server: Arc::clone(&self.server),
+            tenant: self.tenant.clone(),
             leeway: self.leeway,
             keys: Arc::clone(&self.keys),
             introspector: self.introspector.clone(),
@@ -105,6 +112,14 @@ impl Trusted {
     /// It is to be looked at again then.
     pub(crate) fn set_current_until(&self, until: Moment) {
         self.current_until.store(until.packed(), Ordering::Release);
+    }
+
+    /// The same, unless another has taken its place, or none.
+    pub(crate) fn prolong(&self, until: Moment) {
+        let prolonged = |was| (was != 0).then(|| until.packed());
+        let (set, get) = (Ordering::AcqRel, Ordering::Acquire);
+        // It is no matter which it was.
+        let _ = self.current_until.fetch_update(set, get, prolonged);
     }
 
     /// From now on nothing that was decided under this policy stands.

@@ -18,10 +18,11 @@ use axum::{
 use http::{HeaderMap, StatusCode};
 use portcullis::{
     AccessToken, AuthenticateLayer, AuthorizationServer, ClientAuthentication, Introspection,
-    ResourceServer, Role, RoleMapping, UnixTime, test_util::FakeClock,
+    ResourceServer, Role, RoleMapping, TenantPolicy, TenantResolver, TenantsUnavailable, UnixTime,
+    test_util::FakeClock,
 };
 use serde_json::{Value, json};
-use support::{Log, ask, is_token_cache_off, token_cache};
+use support::{Log, ask, in_time, is_token_cache_off, open_download, token_cache};
 use tokio::{net::TcpListener, task::JoinSet};
 
 /// An authorization server that knows its tokens, and answers as it is told to.
@@ -566,6 +567,54 @@ async fn a_jwt_that_is_asked_about_is_still_what_it_is() {
         assert_eq!(ask(&scene.app, &token).await.kind, kind);
     }
     assert_eq!(scene.endpoint.asked(), 1, "nobody is asked in vain");
+}
+
+/// A resolver of one tenant, and whom it knows it as.
+struct One(String, AuthorizationServer);
+
+impl TenantResolver for One {
+    async fn resolve(
+        &self,
+        issuer: &str,
+    ) -> Result<Option<AuthorizationServer>, TenantsUnavailable> {
+        Ok((issuer == self.0).then(|| self.1.clone()))
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_that_introspects_is_known_as_the_resolver_knows_it() {
+    let endpoint = Endpoint::default();
+    let origin = endpoint.start().await;
+    let client = ClientAuthentication::basic("api", "secret");
+    let introspection = Introspection::new(&format!("{origin}/introspect"), client);
+    let alias = format!("{origin}/");
+    let server = AuthorizationServer::introspected(&origin, introspection)
+        .audience("api://orders")
+        .issuer_alias(&alias);
+    let resolver = One(alias.clone(), server);
+    let policy = ResourceServer::builder().tenants(resolver, TenantPolicy::default());
+    let layer = AuthenticateLayer::new(policy.build().unwrap());
+    let okta = portcullis::test_util::TestAuthorizationServer::start().await;
+    let issuer = okta.custom("default");
+
+    // Nobody is asked about a token that is refused anyway.
+    let app = Router::new()
+        .route("/", get(|| async {}))
+        .layer(layer.clone());
+    let bound = issuer.mint(json!({ "iss": alias, "cnf": { "jkt": "x" } }));
+    assert_eq!(ask(&app, &bound).await.kind, Some("BINDING_MISSING"));
+    assert_eq!(endpoint.asked(), 0);
+
+    // The answer does not say whose the token is; its stream goes on all the same.
+    let token = issuer.mint(json!({ "iss": alias }));
+    let answer = json!({ "active": true, "aud": "api://orders", "sub": "x" });
+    endpoint.knows(&token, answer);
+    let (mut stream, pieces) = open_download(&layer, &token).await;
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    pieces.send("second").unwrap();
+    assert_eq!(in_time(stream.chunk()).await.unwrap().unwrap(), "second");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod support;
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering},
@@ -12,7 +13,9 @@ use std::{
     time::Duration,
 };
 
-use axum::{Extension, Router, routing::get};
+use axum::{Extension, Router, body::Body, routing::get};
+use http::Request;
+use http_body_util::BodyExt;
 use portcullis::{
     Algorithm, AuthenticateLayer, AuthorizationServer, JwksPolicy, ResourceServer, Role,
     RoleMapping, TenantPolicy, TenantResolver, TenantsUnavailable, UnixTime,
@@ -25,6 +28,7 @@ use tokio::{
     sync::watch,
     task::{JoinHandle, JoinSet},
 };
+use tower::ServiceExt;
 
 const SECOND: Duration = Duration::from_secs(1);
 const TRUST_TIME: Duration = Duration::from_secs(300);
@@ -660,19 +664,25 @@ async fn made_up_issuers_keep_nobody_from_being_asked_about_a_known_tenant() {
     assert_eq!(world.layer.remembered_tenants(), 0);
 }
 
+/// Has nobody but its streams speak of a tenant, which had to make room for another.
+async fn crowd_out(world: &World, tenant: &TestIssuer, other: &TestIssuer) {
+    for _ in 0..3 {
+        assert_eq!(world.layer.remembered_tenants(), 1);
+        assert_eq!(world.ask(&lasting(other)).await.status, 200);
+    }
+    assert_eq!(world.layer.remembered_tenants(), 1);
+    let asked = world.register.asked(tenant);
+    let_others_run().await;
+    assert_eq!(world.register.asked(tenant), asked);
+}
+
 #[tokio::test]
 async fn a_stream_ends_within_a_minute_of_its_tenant_also_if_that_was_forgotten_meanwhile() {
     let world = World::with(|policy| policy.max_tenants(1)).await;
     let [a, b] = ["a", "b"].map(|id| world.tenant(id));
     let (mut stream, pieces) = open_download(&world.layer, &lasting(&a)).await;
     let minute_goes_by = async || {
-        // Nobody but the stream speaks of the tenant, which has to make room for the other.
-        for _ in 0..2 {
-            assert_eq!(world.layer.remembered_tenants(), 1);
-            assert_eq!(world.ask(&lasting(&b)).await.status, 200);
-        }
-        assert_eq!(world.layer.remembered_tenants(), 1);
-        let_others_run().await;
+        crowd_out(&world, &a, &b).await;
         let before = world.register.asked(&a);
         world.clock.advance(60 * SECOND);
         until(|| world.register.asked(&a) > before).await;
@@ -692,6 +702,70 @@ async fn a_stream_ends_within_a_minute_of_its_tenant_also_if_that_was_forgotten_
         ended.last().unwrap().contains("ISSUER_UNKNOWN"),
         "{ended:?}"
     );
+}
+
+#[tokio::test]
+async fn a_stream_of_a_forgotten_tenant_ends_with_the_reload_that_trusts_it_no_more() {
+    for has_other_keys in [false, true] {
+        let world = World::with(|policy| policy.max_tenants(1)).await;
+        let [a, b] = ["a", "b"].map(|id| world.tenant(id));
+        let (mut stream, _pieces) = open_download(&world.layer, &lasting(&a)).await;
+        crowd_out(&world, &a, &b).await;
+        let mut after = ResourceServer::builder().trust(world.server("b"));
+        if has_other_keys {
+            let elsewhere = AuthorizationServer::with_issuer(a.issuer(), b.jwks_uri());
+            after = after.trust(elsewhere.audience("api://default"));
+        }
+        world.layer.reload(after.build().unwrap());
+        world.clock.advance(60 * SECOND);
+        let end = in_time(stream.chunk()).await;
+        assert!(end.is_err(), "other keys: {has_other_keys}");
+    }
+}
+
+/// Nor does a body that always has more to send go on.
+#[tokio::test]
+async fn a_body_without_end_ends_with_its_tenant() {
+    async fn endless() -> Body {
+        Body::from_stream(futures_util::stream::repeat(Ok::<_, Infallible>("more")))
+    }
+    let world = World::with(|policy| policy.max_tenants(1)).await;
+    let [a, b] = ["a", "b"].map(|id| world.tenant(id));
+    let layer = world.layer.clone().end_streams(Duration::ZERO);
+    let app = Router::new().route("/", get(endless)).layer(layer);
+    let request = Request::get("/").header("authorization", format!("Bearer {}", lasting(&a)));
+    let request = request.body(Body::empty()).unwrap();
+    let mut body = app.oneshot(request).await.unwrap().into_body();
+    assert!(body.frame().await.unwrap().is_ok());
+    crowd_out(&world, &a, &b).await;
+    world.register.remove(&a);
+    in_time(async {
+        while body.frame().await.is_some_and(|frame| frame.is_ok()) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn made_up_issuers_do_not_keep_a_stream_open() {
+    let world = World::with(|policy| policy.max_tenants(1)).await;
+    let [a, b] = ["a", "b"].map(|id| world.tenant(id));
+    let (mut stream, _pieces) = open_download(&world.layer, &lasting(&a)).await;
+    crowd_out(&world, &a, &b).await;
+    world.register.remove(&a);
+    let mut strangers = JoinSet::new();
+    for n in 0..1_024 {
+        let issuer = format!("https://made-up.example/{n}");
+        world.register.0.moods.send_modify(|moods| {
+            moods.insert(issuer.clone(), Mood::Hangs);
+        });
+        let (app, token) = (world.app.clone(), unsigned(&issuer));
+        strangers.spawn(async move { ask(&app, &token).await.status });
+    }
+    let_others_run().await;
+    world.clock.advance(60 * SECOND);
+    assert!(in_time(stream.chunk()).await.is_err(), "it is aborted");
 }
 
 #[tokio::test]

@@ -364,12 +364,14 @@ impl Shared {
             (changes, state.snapshot().cloned())
         };
         self.completed.send_modify(|count| *count += 1);
+        // Not while sinks are told, which may take their time.
+        let metadata_failure = lock(&self.discovered).gone_without;
         if self.audit.is_on() {
             self.audit.record(&Event::KeyFetch(KeyFetch {
                 issuer: server.issuer(),
                 source: &source.to_string(),
                 failure,
-                metadata_failure: lock(&self.discovered).gone_without,
+                metadata_failure,
                 left_out,
                 took: now.monotonic.saturating_sub(began.monotonic),
             }));
@@ -393,7 +395,12 @@ impl Shared {
             let waited = async { permit = Some(turn.as_mut().await.ok()) };
             sleep_or(&self.clock, BEAT, waited).await;
             let mut state = self.lock();
-            if !self.is_driver(driver) || !self.is_needed() {
+            if !self.is_driver(driver) {
+                return None;
+            }
+            if !self.is_needed() {
+                // Or whoever needs them just after this would wait for a fetch that is not made.
+                state.abort();
                 return None;
             }
             state.begin(self.clock.now());
@@ -602,5 +609,27 @@ mod tests {
         let fetched = tokio::time::timeout(Duration::from_secs(60), fetches.changed()).await;
         fetched.expect("its turn comes").unwrap();
         assert!(matches!(ask(&cache), Answer::Unavailable(_)));
+    }
+
+    /// Or whoever asks again at that moment would wait for what nobody does.
+    #[tokio::test]
+    async fn a_fetch_that_is_given_up_before_its_turn_is_not_under_way() {
+        let server = AuthorizationServer::with_issuer("http://127.0.0.1:9", "http://127.0.0.1:9");
+        let cache = KeyCache::new(
+            Arc::new(server.audience("api").dangerous_allow_plain_http()),
+            Clock::system(),
+            HttpClient::default(),
+            Audit::default(),
+            &KeySnapshot::default(),
+        );
+        let now = cache.0.clock.now();
+        cache.0.lock().want();
+        let plan = cache.0.lock().plan(now);
+        assert!(matches!(plan, Plan::Fetch { .. }));
+        cache.abandon();
+        cache.0.fetch(0, None, false).await;
+        cache.resume();
+        let plan = cache.0.lock().plan(now);
+        assert!(matches!(plan, Plan::Fetch { .. }));
     }
 }

@@ -257,8 +257,13 @@ impl Authenticator {
                 tenants,
                 issuer,
                 token,
-            } => match tenants.resolve(issuer).await {
+            } => match tenants.resolve(issuer, false).await {
                 Outcome::Known(trusted) if trusted.server.introspects_jwts() => {
+                    if let Ok(token) = Unrouted::parse(token.as_bytes())
+                        && let Some(kind) = token.refused_by_itself(&trusted.server)
+                    {
+                        return (wait, Waited::Unresolved(kind));
+                    }
                     let outcome = introspect(&trusted, token).await;
                     return (wait, Waited::Introspected(trusted, outcome));
                 }

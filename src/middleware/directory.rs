@@ -32,11 +32,11 @@ impl Directory {
         let servers = resource_server.authorization_servers().iter();
         let trusted = servers.map(|server| {
             let known = before.and_then(|before| before.find(server.issuer()));
-            Trusted::after(known, server.clone(), leeway, surroundings)
+            Trusted::after(known, server.clone(), None, leeway, surroundings)
         });
         let tenants = resource_server.tenancy().map(|tenancy| {
             let known = before.and_then(|before| before.tenants.as_ref());
-            match known.filter(|known| known.is_for(tenancy, leeway)) {
+            match known.filter(|known| known.is_for(tenancy)) {
                 Some(known) => Arc::clone(known),
                 None => Tenants::new(tenancy.clone(), leeway, surroundings.clone()),
             }
@@ -92,13 +92,14 @@ impl Directory {
             // Those that are trusted by name from now on are no tenants any more.
             Some(same) if Arc::ptr_eq(same, tenants) => {
                 tenants.forget_if(|issuer| after.route(issuer).is_some());
+                tenants.set_leeway(after.resource_server.leeway());
             }
             _ => tenants.retire(),
         }
     }
 
     /// By the issuer as it is configured, which is the template of those that have one.
-    pub(crate) fn find(&self, issuer: &str) -> Option<&Arc<Trusted>> {
+    fn find(&self, issuer: &str) -> Option<&Arc<Trusted>> {
         self.route(issuer)
             .into_iter()
             .chain(&self.trusted)

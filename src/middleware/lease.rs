@@ -13,14 +13,14 @@ use crate::{
     access_token::AccessToken,
     jwks::{AtHand, KeyCache, sleep_or},
     rejection::{Rejection, RejectionKind},
-    tenants::{Lookup, Outcome},
-    time::UnixTime,
+    tenants::{Lookup, Outcome, Tenants},
+    time::{Moment, UnixTime},
+    trusted::Trusted,
 };
 
 /// Shared by both directions of a request that was let in.
 pub(crate) struct Lease {
     authenticator: Arc<Authenticator>,
-    token: AccessToken,
     basis: Basis,
     /// Of the keys among which its own was found last.
     generation: AtomicU64,
@@ -30,6 +30,13 @@ pub(crate) struct Lease {
     is_witnessed: AtomicBool,
     /// What the client had yet to send was refused for this.
     request_cut: OnceLock<RejectionKind>,
+}
+
+/// Whether an authorization server is still trusted, as far as is known without asking anybody.
+enum Trust<'l> {
+    Known(bool),
+    /// These are to be asked about this one.
+    Ask(&'l str, Arc<Tenants>),
 }
 
 /// The clocks are looked at this often, whatever they said before: a machine that was suspended, or
@@ -55,7 +62,6 @@ impl Lease {
                 .saturating_add(grace),
             generation: AtomicU64::new(basis.generation),
             authenticator,
-            token: token.clone(),
             basis,
             witness,
             is_witnessed: AtomicBool::new(false),
@@ -70,7 +76,7 @@ impl Lease {
             return Some(RejectionKind::TokenExpired);
         }
         let keys = self.keys();
-        if keys.is_retired() {
+        if keys.is_retired() || self.is_distrusted(now) {
             return Some(RejectionKind::IssuerUnknown);
         }
         let Some(key) = &self.basis.key else {
@@ -88,6 +94,20 @@ impl Lease {
                 .store(snapshot.generation, Ordering::Relaxed);
         }
         None
+    }
+
+    /// Whether its tenant is known to be one no more. If that is not known, it is asked about.
+    fn is_distrusted(&self, now: Moment) -> bool {
+        if self.basis.trusted.is_current(now) {
+            return false;
+        }
+        match self.trust() {
+            Trust::Known(is_trusted) => !is_trusted,
+            Trust::Ask(issuer, tenants) => {
+                tenants.ask_later(issuer);
+                false
+            }
+        }
     }
 
     /// Waits until it is over, and says why. Asleep but for fetches of keys, and a look at the clocks, and
@@ -117,24 +137,31 @@ impl Lease {
     }
 
     /// Whether its authorization server is still trusted for the same keys, as far as can be told. To ask
-    /// keeps a tenant from being forgotten while it has streams, which nothing could end then.
+    /// keeps a tenant from being forgotten while it has streams.
     async fn is_trusted(&self) -> bool {
-        let (server, issuer) = (&self.basis.trusted.server, self.token.issuer());
-        let directory = self.authenticator.directory();
-        let tenants = match &directory.tenants {
-            Some(tenants) if directory.find(server.issuer()).is_none() => tenants,
-            // Those that are trusted by name say it when that ends.
-            _ => return true,
+        let (issuer, tenants) = match self.trust() {
+            Trust::Known(is_trusted) => return is_trusted,
+            Trust::Ask(issuer, tenants) => (issuer, tenants),
         };
-        let found = match tenants.look_up(self.authenticator.clock.now(), issuer) {
-            Lookup::Known(found) => Outcome::Known(found),
-            Lookup::Unknown => Outcome::Unknown,
-            Lookup::Ask => tenants.resolve(issuer).await,
-        };
-        match found {
-            Outcome::Known(found) => found.server.has_keys_of(server),
+        match tenants.resolve(issuer, true).await {
+            Outcome::Known(found) => found.server.has_keys_of(&self.basis.trusted.server),
             Outcome::Unknown => false,
             Outcome::Unavailable => true,
+        }
+    }
+
+    fn trust(&self) -> Trust<'_> {
+        let Trusted { server, tenant, .. } = &*self.basis.trusted;
+        // Of whoever is trusted by name, the keys say it when that ends.
+        let Some(issuer) = tenant else {
+            return Trust::Known(true);
+        };
+        let directory = self.authenticator.directory();
+        let known = directory.look_up(self.authenticator.clock.now(), issuer);
+        match (known, &directory.tenants) {
+            (Lookup::Known(found), _) => Trust::Known(found.server.has_keys_of(server)),
+            (Lookup::Ask, Some(tenants)) => Trust::Ask(issuer, Arc::clone(tenants)),
+            (Lookup::Unknown | Lookup::Ask, _) => Trust::Known(false),
         }
     }
 

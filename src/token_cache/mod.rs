@@ -302,7 +302,7 @@ mod tests {
                 let server = &scene.resource_server.authorization_servers()[0];
                 let leeway = scene.resource_server.leeway();
                 let surroundings = Surroundings::of_test();
-                let trusted = Trusted::after(None, server.clone(), leeway, &surroundings);
+                let trusted = Trusted::after(None, server.clone(), None, leeway, &surroundings);
                 let (mut keys, mut generation, mut now) = (KeySet::default(), 0, NOW);
                 let mut seen = HashSet::new();
                 for step in steps {
