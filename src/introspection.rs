@@ -24,7 +24,8 @@ use crate::{
 /// would be: `iss`, if it is there, the audience, the client, the times, everything that the
 /// [`AuthorizationServer`](crate::AuthorizationServer) asks for. Where it lacks `iss`, it is the
 /// authorization server's that was asked; `exp`, it holds as long as it is remembered; `sub`, it is the
-/// client's.
+/// client's. Where it lacks `aud`, which the RFC leaves open, it is refused as a token would be
+/// (`CLAIM_INVALID`): see [`audience_claim`](crate::AuthorizationServer::audience_claim).
 ///
 /// ```
 /// use portcullis::{AuthorizationServer, ClientAuthentication, Introspection, ResourceServer};

@@ -22,7 +22,7 @@ use crate::error::ConfigError;
 /// A key that the authorization server withdrew is refused after [`ttl_cap`](Self::ttl_cap) plus
 /// [`fetch_deadline`](Self::fetch_deadline) at the latest while its server can be reached (plus
 /// twice the deadline, where the cap is less than that), and after [`stale_cap`](Self::stale_cap)
-/// at the latest while it cannot.
+/// at the latest while it cannot, or has to wait for its turn behind others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwksPolicy {
     pub(crate) ttl_cap: Duration,

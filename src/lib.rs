@@ -8,10 +8,12 @@
 //! [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750) asks for; gRPC calls with a status and details
 //! of their own.
 //!
-//! - [`AuthorizationServer`] says whose tokens are accepted and on what terms; for Okta there are
-//!   presets.
-//! - [`ResourceServer`] puts them together, in code or [from the
-//!   environment](ResourceServer::from_env).
+//! - [`AuthorizationServer`] says whose tokens are accepted and on what terms. There are presets for Okta,
+//!   Auth0, Entra, Keycloak, Cognito, Google and others; any server with metadata is [found by
+//!   it](AuthorizationServer::discover).
+//! - [`ResourceServer`] puts them together, in code, [from the
+//!   environment](ResourceServer::from_env) or [from a file](ResourceServerConfig). Any number of tenants is
+//!   what a [`TenantResolver`] knows.
 //! - [`AuthenticateLayer`] is the gate. It holds the keys, and remembers the tokens that passed, to
 //!   be [quicker the next time](TokenCachePolicy).
 //! - [`RequireLayer`], further in, asks for scopes or a role; an [`AccessPolicy`] says what each gRPC
@@ -66,7 +68,9 @@
 //!
 //! What an [`AccessPolicy`] exempts is let through before 1.
 //!
-//! Not checked: whether a token was revoked before it expired; `auth_time`, `acr`, `amr`; and, but for
+//! Not checked: whether a token was revoked before it expired, unless its authorization server [is
+//! asked](Introspection); `auth_time`, and `acr` and `amr` unless [something is
+//! required](AuthorizationServer::require_acr) of them; and, but for
 //! [`end_streams`](AuthenticateLayer::end_streams), anything of a stream after it was let through.
 //!
 //! # gRPC

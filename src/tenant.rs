@@ -51,6 +51,8 @@ pub trait TenantResolver: Send + Sync + 'static {
 }
 
 /// Whether an issuer is a tenant's cannot be told at the moment.
+///
+/// It says no more, since nothing of why is for the caller: log that where you make it.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct TenantsUnavailable;

@@ -316,6 +316,10 @@ impl Tenants {
                 self.known.invalidate(issuer);
                 let until = now.monotonic.saturating_add(policy.unknown_time);
                 self.unknown.insert(issuer, until);
+                drop(changing);
+                if let Some(before) = &before {
+                    before.trusted.announce_end(&self.surroundings.audit);
+                }
                 Outcome::Unknown
             }
             Err(_) => {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    audit::{Audit, Event, Trusted as TrustedEvent},
+    audit::{Audit, Event, NoLongerTrusted, Trusted as TrustedEvent},
     authorization_server::AuthorizationServer,
     introspector::Introspector,
     jwks::KeyCache,
@@ -101,6 +101,12 @@ impl Trusted {
                 keys: &source.to_string(),
             }));
         }
+    }
+
+    /// Tells the audit sinks that it is not trusted any more.
+    pub(crate) fn announce_end(&self, audit: &Audit) {
+        let issuer = self.server.issuer();
+        audit.record(&Event::NoLongerTrusted(NoLongerTrusted { issuer }));
     }
 
     /// Whether what was decided under this policy still stands.

@@ -26,7 +26,7 @@ use http::{
 use portcullis::{
     Algorithm, AuthenticateLayer, AuthenticateLayerBuilder, AuthorizationServer, JwksPolicy,
     KeyStatus, ResourceServer,
-    test_util::{FakeClock, SigningKey},
+    test_util::{FakeClock, SigningKey, TestAuthorizationServer},
 };
 use serde_json::{Value, json};
 use support::{Answer, Log, ask, in_time, until};
@@ -884,4 +884,21 @@ async fn unknown_keys_cause_no_more_than_the_refreshes_that_are_allowed() {
     let asked = world.site.asked();
     assert_eq!(asked, [OAUTH, "/keys", OAUTH, "/keys"]);
     assert_eq!(world.ask(&world.token()).await.status, 200);
+}
+
+/// So that a service that finds its authorization server by discovery is tested as it is.
+#[tokio::test]
+async fn the_authorization_server_for_tests_has_metadata() {
+    let okta = TestAuthorizationServer::start().await;
+    for issuer in [okta.custom("default"), okta.custom("other"), okta.org()] {
+        let server = AuthorizationServer::discover(issuer.issuer())
+            .audience("api://default")
+            .audience("0oatestclient");
+        let policy = ResourceServer::builder().trust(server).build().unwrap();
+        let app = Router::new()
+            .route("/", get(|| async {}))
+            .layer(AuthenticateLayer::new(policy));
+        let answer = in_time(ask(&app, &issuer.mint(json!({})))).await;
+        assert_eq!(answer.status, 200, "{issuer:?} {answer:?}");
+    }
 }

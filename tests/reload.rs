@@ -294,6 +294,8 @@ async fn a_stream_ends_when_its_issuer_is_removed_and_not_when_its_policy_change
     let ended = world.log.with_prefix("decision");
     let last = ended.last().unwrap();
     assert!(last.contains("ISSUER_UNKNOWN"), "{ended:?}");
+    let gone = format!("gone {}", other.issuer());
+    assert_eq!(world.log.with_prefix("gone"), [gone]);
     to_stay.send("third").unwrap();
     assert_eq!(in_time(stays.chunk()).await.unwrap().unwrap(), "third");
 }
@@ -433,6 +435,30 @@ async fn what_a_resolver_says_after_it_was_replaced_is_not_relied_upon() {
         let answer = world.ask(&token).await;
         assert_eq!(answer.kind, Some("ISSUER_UNKNOWN"), "known: {is_known}");
     }
+}
+
+#[tokio::test]
+async fn tenants_are_remembered_when_nothing_but_the_leeway_changes() {
+    let world = World::new().await;
+    let tenant = world.okta.custom("tenant");
+    let resolver = One::new(server(&world.okta, "tenant"));
+    let builder = policy([]).tenants(resolver.clone(), tenant_policy());
+    let reload = |leeway| {
+        let policy = builder.clone().leeway(Duration::from_secs(leeway));
+        world.layer.reload(policy.build().unwrap());
+    };
+    reload(60);
+    let app = app(&world.layer);
+    let expired = world.clock.now().as_secs() - 30;
+    let token = tenant.mint(json!({ "exp": expired }));
+    assert_eq!(ask(&app, &token).await.status, 200);
+    for _ in 0..2 {
+        reload(0);
+        assert_eq!(ask(&app, &token).await.kind, Some("TOKEN_EXPIRED"));
+        reload(60);
+        assert_eq!(ask(&app, &token).await.status, 200);
+    }
+    assert_eq!((resolver.asked(), tenant.fetches()), (1, 1));
 }
 
 #[tokio::test]

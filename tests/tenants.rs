@@ -454,6 +454,8 @@ async fn a_tenant_that_is_gone_is_refused_after_twice_the_trust_time_at_the_late
     world.clock.advance(TRUST_TIME);
     assert_eq!(world.kind(&token_b).await, Some("ISSUER_UNKNOWN"));
     assert_eq!(world.layer.remembered_tenants(), 0);
+    let gone = [&a, &b].map(|issuer| format!("gone {}", issuer.issuer()));
+    assert_eq!(world.log.with_prefix("gone"), gone);
 }
 
 #[tokio::test]

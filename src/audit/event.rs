@@ -18,6 +18,9 @@ use crate::{
 pub enum Event<'a> {
     /// An authorization server is trusted from now on.
     Trusted(Trusted<'a>),
+    /// An authorization server is not trusted any more: a reload left it out, or the resolver of tenants
+    /// says that its issuer is none any more.
+    NoLongerTrusted(NoLongerTrusted<'a>),
     /// An authorization server was asked about a token.
     TokenIntrospection(TokenIntrospection<'a>),
     /// Whether an issuer is a tenant's could not be told.
@@ -43,6 +46,14 @@ pub struct Trusted<'a> {
     pub issuer: &'a str,
     /// Where its keys are: a URL, of its key set or its metadata, or a path.
     pub keys: &'a str,
+}
+
+/// An authorization server is not trusted any more.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NoLongerTrusted<'a> {
+    /// Its issuer.
+    pub issuer: &'a str,
 }
 
 /// A request was let through or refused.

@@ -31,8 +31,8 @@ mod event;
 mod tracing;
 
 pub use event::{
-    Decision, Event, FetchFailure, KeyFacts, KeyFetch, KeysChanged, Outage, Recovery,
-    TenantProblem, TenantUnresolved, TokenIntrospection, Trusted,
+    Decision, Event, FetchFailure, KeyFacts, KeyFetch, KeysChanged, NoLongerTrusted, Outage,
+    Recovery, TenantProblem, TenantUnresolved, TokenIntrospection, Trusted,
 };
 
 #[cfg(feature = "tracing")]

@@ -59,6 +59,11 @@ impl AuditSink for TracingAudit {
                 keys = %trusted.keys,
                 "authorization server added"
             ),
+            Event::NoLongerTrusted(gone) => tracing::info!(
+                target: "portcullis",
+                issuer = gone.issuer,
+                "authorization server removed"
+            ),
             Event::TokenIntrospection(asked) => tracing::debug!(
                 target: "portcullis",
                 issuer = asked.issuer,

@@ -48,9 +48,14 @@ impl Directory {
         }
     }
 
-    /// Tells the audit sinks of whom is trusted that was not `before`. To be called without a lock: sinks
-    /// may do anything.
+    /// Tells the audit sinks of whom is trusted that was not `before`, and the other way round. To be
+    /// called without a lock: sinks may do anything.
     pub(crate) fn announce(&self, audit: &Audit, before: Option<&Self>) {
+        for gone in before.map_or(&[][..], |before| &before.trusted) {
+            if self.find(gone.server.issuer()).is_none() {
+                gone.announce_end(audit);
+            }
+        }
         for trusted in &self.trusted {
             let known = before.and_then(|before| before.find(trusted.server.issuer()));
             trusted.announce(known, audit);

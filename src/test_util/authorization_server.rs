@@ -285,6 +285,21 @@ impl TestIssuer {
         lock(&self.0.state)
     }
 
+    /// Where RFC 8414 and OpenID Connect Discovery look for it.
+    fn has_metadata_at(&self, path: &str) -> bool {
+        let origin = origin_of(self.issuer());
+        let own = &self.issuer()[origin.len()..];
+        path == format!("/.well-known/oauth-authorization-server{own}")
+            || path == format!("{own}/.well-known/openid-configuration")
+    }
+
+    /// `None` closes the connection.
+    fn metadata(&self) -> Option<Response<Full<hyper::body::Bytes>>> {
+        let is_down = matches!(self.lock().behaviour, Behaviour::Down);
+        let metadata = json!({ "issuer": self.issuer(), "jwks_uri": self.jwks_uri() });
+        (!is_down).then(|| Response::new(metadata.to_string().into()))
+    }
+
     /// `None` closes the connection.
     async fn answer(
         &self,
@@ -351,6 +366,13 @@ impl fmt::Debug for TestIssuer {
     }
 }
 
+/// What is in front of a URL's path.
+fn origin_of(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |scheme| scheme + 3);
+    let end = url[host..].find('/').map_or(url.len(), |path| host + path);
+    &url[..end]
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -363,19 +385,23 @@ async fn serve(listener: TcpListener, issuers: Issuers) -> Infallible {
         };
         let issuers = Arc::clone(&issuers);
         let service = service_fn(move |request: Request<Incoming>| {
-            let issuer = lock(&issuers).get(request.uri().path()).cloned();
+            let path = request.uri().path();
+            let (of_keys, of_metadata) = {
+                let issuers = lock(&issuers);
+                let of_metadata = issuers.values().find(|issuer| issuer.has_metadata_at(path));
+                (issuers.get(path).cloned(), of_metadata.cloned())
+            };
             async move {
-                match issuer {
-                    Some(issuer) => issuer
-                        .answer(&request)
-                        .await
-                        .ok_or_else(|| io::Error::other("down")),
-                    None => {
+                let answer = match (of_keys, of_metadata) {
+                    (Some(issuer), _) => issuer.answer(&request).await,
+                    (None, Some(issuer)) => issuer.metadata(),
+                    (None, None) => {
                         let mut response = Response::new(Full::default());
                         *response.status_mut() = StatusCode::NOT_FOUND;
-                        Ok(response)
+                        Some(response)
                     }
-                }
+                };
+                answer.ok_or_else(|| io::Error::other("down"))
             }
         });
         connections.spawn(async move {

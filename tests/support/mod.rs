@@ -231,6 +231,7 @@ impl AuditSink for Log {
     fn record(&self, event: &Event<'_>) {
         let line = match event {
             Event::Trusted(trusted) => format!("trusted {}", trusted.issuer),
+            Event::NoLongerTrusted(gone) => format!("gone {}", gone.issuer),
             Event::Decision(decision) => format!(
                 "decision {} {} {} subject={} issuer={} step={} waited={}",
                 decision.method,
