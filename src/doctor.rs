@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use crate::{
     access_token::AccessToken,
     audit::FetchFailure,
     authorization_server::{Audience, AuthorizationServer},
+    claim::{ClaimPath, ClaimRule, ClaimValue, Demand, ListClaim},
     introspector::{Introspector, Outcome},
     jwks::{Failed, Fetch, HttpClient, Reply},
     key_snapshot::KeySnapshot,
@@ -25,7 +26,7 @@ use crate::{
     resource_server::ResourceServer,
     surroundings::Surroundings,
     time::{Clock, UnixTime},
-    verify::{self, Check, KeySet, Unrouted},
+    verify::{self, Check, KeySet, SecondLook, Unrouted},
 };
 
 /// Says what becomes of a token under a policy, and why.
@@ -33,7 +34,7 @@ use crate::{
 /// Gets the keys of every authorization server, once and without a cache; asks about an opaque token
 /// where that is configured; and walks the token through each check. The verdict is that of an
 /// [`AuthenticateLayer`](crate::AuthenticateLayer) with the same policy, right now. What a route asks for
-/// beyond that is not looked at.
+/// beyond that is not looked at. If `token` is empty, the policy and the keys alone are looked at.
 ///
 /// ```no_run
 /// # async fn doctor() -> Result<(), portcullis::SettingsError> {
@@ -76,6 +77,8 @@ pub struct Explanation {
     pub verdict: Result<AccessToken, Rejection>,
     now: UnixTime,
     granted: Vec<String>,
+    has_token: bool,
+    has_tenants: bool,
 }
 
 /// What came of getting the keys of one authorization server.
@@ -84,9 +87,12 @@ pub struct Explanation {
 pub struct ServerReport {
     /// Its issuer.
     pub issuer: String,
-    /// Where its keys are.
+    /// Where its keys are, or the metadata that says so.
     pub source: String,
-    /// The keys that can be used, and how many cannot; or why there are none.
+    /// Where its keys are, if its metadata says so.
+    pub jwks_uri: Option<String>,
+    /// How many keys can be used, and how many cannot; or why there are none. Where tokens are
+    /// introspected, none are needed.
     pub keys: Result<(usize, usize), String>,
 }
 
@@ -146,17 +152,14 @@ impl Doctor {
         self
     }
 
-    /// Says what becomes of this token, and why. `Bearer` in front of it, and white space around it, do
-    /// not count.
+    /// Says what becomes of this token, and why. `Authorization:` and `Bearer` in front of it, and white
+    /// space around it, do not count. Without a token, looks at the policy and the keys alone.
     pub async fn explain(&self, token: &str) -> Explanation {
         let token = bare(token);
-        let now = self.clock.now().wall;
+        let mut walk = Walk::new(token, self.clock.now().wall, self.resource_server.leeway());
         let mut servers = Vec::new();
-        let mut reports = Vec::new();
         for server in self.resource_server.authorization_servers() {
-            let keys = self.keys_of(server).await;
-            reports.push(report_of(server, &keys));
-            servers.push((server.clone(), keys));
+            servers.push((server.clone(), self.keys_of(server, &mut walk).await));
         }
         let advice = self.resource_server.authorization_servers().iter();
         let mut advice: Vec<_> = advice.flat_map(advice_on).collect();
@@ -166,18 +169,19 @@ impl Doctor {
                 "a leeway of {leeway} s keeps expired tokens alive: 60 s is enough for clocks"
             ));
         }
-        let mut walk = Walk::new(token, now);
         let verdict = self.judge(&mut walk, token, servers).await;
         let granted = verdict
             .as_ref()
-            .map_or_else(|_| Vec::new(), |token| grants(token, &walk.granting));
+            .map_or_else(|_| Vec::new(), |token| walk.grants(token));
         Explanation {
             advice,
-            authorization_servers: reports,
+            authorization_servers: walk.servers,
             checks: walk.checks,
             verdict,
-            now,
+            now: walk.now,
             granted,
+            has_token: !token.is_empty(),
+            has_tenants: self.resource_server.tenancy().is_some(),
         }
     }
 
@@ -224,7 +228,7 @@ impl Doctor {
             let resolved = tenancy.resolver.resolve(&issuer);
             match tokio::time::timeout(tenancy.policy.deadline, resolved).await {
                 Ok(Ok(Some(server))) if server.is_of(&issuer) && server.check().is_ok() => {
-                    let keys = self.keys_of(&server).await;
+                    let keys = self.keys_of(&server, walk).await;
                     index = Some(servers.len());
                     servers.push((server, keys));
                 }
@@ -241,7 +245,8 @@ impl Doctor {
         }
         let Some((server, keys)) = index.and_then(|index| servers.get(index)) else {
             let known = servers.iter().map(|(server, _)| server);
-            let detail = why_not_trusted(&issuer, known);
+            let has_tenants = self.resource_server.tenancy().is_some();
+            let detail = why_not_trusted(&issuer, known, has_tenants);
             return walk.fails(ISSUER, RejectionKind::IssuerUnknown.into(), detail);
         };
         walk.passes(ISSUER, format!("{issuer} is trusted"));
@@ -256,10 +261,6 @@ impl Doctor {
                 };
                 return walk.fails(at, kind.into(), detail);
             }
-            walk.passes(
-                ALGORITHM,
-                "not looked at: the authorization server is asked about the token",
-            );
             return self.introspect(walk, token, Some(server)).await;
         }
         let mut pending = match unrouted.route(server, leeway) {
@@ -285,31 +286,19 @@ impl Doctor {
                 return walk.fails(KEY, Rejection::keys_unavailable(Duration::ZERO), detail);
             }
         };
-        let is_of_tenant = pending.is_of_trusted_tenant();
-        let failed = pending.failed_check(walk.now);
         match pending.verify(walk.now, keys, false) {
             Ok(verification) => {
                 walk.passes_up_to(None, server, keys);
                 Ok(verification.token)
             }
             Err(rejection) => {
-                let at = match (rejection.kind(), failed) {
-                    (
-                        RejectionKind::KeyUnknown
-                        | RejectionKind::KeyAmbiguous
-                        | RejectionKind::AlgorithmRejected,
-                        _,
-                    ) => KEY,
-                    (RejectionKind::IssuerUnknown, _) => TENANT,
-                    _ if !is_of_tenant => TENANT,
-                    (RejectionKind::SignatureInvalid, _) => SIGNATURE,
-                    (_, Some(Check::Binding)) => BINDING,
-                    (_, Some(Check::Kind)) => KIND,
-                    (_, Some(Check::Audience)) => AUDIENCE,
-                    (_, Some(Check::Client)) => CLIENT,
-                    (_, Some(Check::Claims)) => CLAIMS,
-                    (_, Some(Check::Times)) => TIMES,
-                    (_, None) => TYPES,
+                let at = match rejection.kind() {
+                    RejectionKind::KeyUnknown
+                    | RejectionKind::KeyAmbiguous
+                    | RejectionKind::AlgorithmRejected => KEY,
+                    RejectionKind::IssuerUnknown => TENANT,
+                    RejectionKind::SignatureInvalid => SIGNATURE,
+                    _ => walk.refused_at(server),
                 };
                 walk.passes_up_to(Some(at), server, keys);
                 let detail = walk.why_not(at, rejection.kind(), server, keys);
@@ -352,13 +341,17 @@ impl Doctor {
                 walk.fails(SIGNATURE, RejectionKind::TokenInactive.into(), detail)
             }
             Outcome::Active(claims, _) => {
-                walk.claims = Value::Object((*claims).clone());
                 let leeway = self.resource_server.leeway();
                 let claims = (*claims).clone();
                 let introspection = server.introspection.as_ref();
                 let until = introspection.map_or(Duration::ZERO, |i| i.cache_time);
                 let until = walk.now.saturating_add(until);
+                walk.reads(verify::completed(server, walk.now, claims.clone(), until));
                 let verdict = verify::introspected(server, leeway, walk.now, claims, until);
+                if !matches!(&verdict, Err(other) if other.kind() == RejectionKind::IssuerUnknown) {
+                    walk.passes(ISSUER, format!("the answer is of {}", server.issuer()));
+                    walk.passes(ALGORITHM, "any: the authorization server judges the token");
+                }
                 match verdict {
                     Ok(token) => {
                         walk.passes_up_to(None, server, &KeySet::default());
@@ -367,16 +360,10 @@ impl Doctor {
                     Err(rejection) => {
                         let at = match rejection.kind() {
                             RejectionKind::IssuerUnknown => ISSUER,
+                            // Of these two, some are told before the claims are looked at.
                             RejectionKind::BindingMissing => BINDING,
                             RejectionKind::TokenTypeRejected => KIND,
-                            RejectionKind::AudienceMismatch => AUDIENCE,
-                            RejectionKind::ClientNotAllowed => CLIENT,
-                            RejectionKind::ClaimRejected | RejectionKind::StepUpRequired => CLAIMS,
-                            RejectionKind::TokenExpired
-                            | RejectionKind::TokenNotYetValid
-                            | RejectionKind::TokenTooOld => TIMES,
-                            _ if walk.claims.get(&server.audience_claim).is_none() => AUDIENCE,
-                            _ => TYPES,
+                            _ => walk.refused_at(server),
                         };
                         let detail = walk.why_not(at, rejection.kind(), server, &KeySet::default());
                         walk.fails(at, rejection, detail)
@@ -386,63 +373,96 @@ impl Doctor {
         }
     }
 
-    async fn keys_of(&self, server: &AuthorizationServer) -> Result<KeySet, FetchFailure> {
-        let Ok(source) = &server.keys else {
-            return Err(FetchFailure::NoUsableKey);
-        };
+    /// Its keys; what came of getting them is reported.
+    async fn keys_of(
+        &self,
+        server: &AuthorizationServer,
+        walk: &mut Walk,
+    ) -> Result<KeySet, FetchFailure> {
+        let discovered = Mutex::default();
         let fetch = Fetch {
             client: &self.client,
             server,
-            discovered: &Mutex::default(),
+            discovered: &discovered,
             reader: &Arc::new(Semaphore::new(1)),
             etag: None,
-            now: self.clock.now().wall,
+            now: walk.now,
         };
-        match fetch.run(source).await {
-            Ok(Reply::Body { body, .. }) => {
-                let keys =
-                    KeySet::from_json(&body, server).map_err(|_| FetchFailure::NotAKeySet)?;
-                if keys.is_empty() {
-                    return Err(FetchFailure::NoUsableKey);
-                }
-                Ok(keys)
+        let keys = match &server.keys {
+            Ok(source) => keys_by(fetch, source).await,
+            Err(_) => Err(FetchFailure::NoUsableKey),
+        };
+        let discovered = discovered.into_inner();
+        let discovered = discovered.unwrap_or_else(PoisonError::into_inner);
+        walk.servers
+            .push(report_of(server, discovered.jwks_uri.as_ref(), &keys));
+        keys
+    }
+}
+
+async fn keys_by(fetch: Fetch<'_>, source: &KeySource) -> Result<KeySet, FetchFailure> {
+    let server = fetch.server;
+    match fetch.run(source).await {
+        Ok(Reply::Body { body, .. }) => {
+            let keys = KeySet::from_json(&body, server).map_err(|_| FetchFailure::NotAKeySet)?;
+            if keys.is_empty() {
+                return Err(FetchFailure::NoUsableKey);
             }
-            Ok(Reply::NotModified { .. }) => Err(FetchFailure::NotAKeySet),
-            Err(Failed { failure, .. }) => Err(failure),
+            Ok(keys)
         }
+        Ok(Reply::NotModified { .. }) => Err(FetchFailure::NotAKeySet),
+        Err(Failed { failure, .. }) => Err(failure),
     }
 }
 
 /// A token on its way through the checks.
 struct Walk {
+    servers: Vec<ServerReport>,
     checks: Vec<CheckReport>,
     now: UnixTime,
+    leeway: Duration,
     /// What the token says; nobody verified it.
     header: Value,
     claims: Value,
-    /// The groups that grant a role, once it is known whose token it is.
+    /// The claims, as they are written.
+    payload: String,
+    /// The groups that grant a role, and the claims that groups are read from, once it is known whose
+    /// token it is.
     granting: Vec<String>,
+    groups_claims: Arc<[ListClaim]>,
 }
 
 impl Walk {
-    fn new(token: &str, now: UnixTime) -> Self {
+    fn new(token: &str, now: UnixTime, leeway: Duration) -> Self {
         let mut parts = token.split('.').map(|part| {
             let text = URL_SAFE_NO_PAD.decode_to_vec(part).ok()?;
-            serde_json::from_slice(&text).ok()
+            String::from_utf8(text).ok()
         });
-        let mut part = || parts.next().flatten().unwrap_or(Value::Null);
+        let mut part = || parts.next().flatten().unwrap_or_default();
         let checks = CHECKS.map(|name| CheckReport {
             name,
             passed: None,
             detail: String::new(),
         });
-        Self {
+        let mut walk = Self {
+            servers: Vec::new(),
             checks: checks.into(),
             now,
-            header: part(),
-            claims: part(),
+            leeway,
+            header: serde_json::from_str(&part()).unwrap_or_default(),
+            claims: Value::Null,
+            payload: String::new(),
             granting: Vec::new(),
-        }
+            groups_claims: Arc::default(),
+        };
+        walk.reads(part());
+        walk
+    }
+
+    /// These are the claims.
+    fn reads(&mut self, payload: String) {
+        self.claims = serde_json::from_str(&payload).unwrap_or_default();
+        self.payload = payload;
     }
 
     fn set(&mut self, name: &str, passed: bool, detail: impl Into<String>) {
@@ -469,6 +489,7 @@ impl Walk {
     /// All that come before one passed.
     fn passes_up_to(&mut self, end: Option<&str>, server: &AuthorizationServer, keys: &KeySet) {
         self.granting = server.roles.groups().map(str::to_owned).collect();
+        self.groups_claims = Arc::clone(&server.groups_claims);
         let after_key = [
             KIND, KEY, TENANT, BINDING, AUDIENCE, CLIENT, CLAIMS, TIMES, SIGNATURE, TYPES,
         ];
@@ -490,9 +511,15 @@ impl Walk {
                 TENANT => self.claim("tid"),
                 BINDING => "none, a plain bearer token".to_owned(),
                 AUDIENCE => self.claim(&server.audience_claim),
-                CLIENT if server.allowed_clients.is_none() => "any will do".to_owned(),
+                CLIENT if server.allowed_clients.is_none() && !server.client_is_audience => {
+                    "any will do".to_owned()
+                }
+                CLIENT => self.clients(server),
                 CLAIMS if server.claim_rules.is_empty() => "none".to_owned(),
-                CLAIMS => format!("{} are as they should be", server.claim_rules.len()),
+                CLAIMS => {
+                    let rules = server.claim_rules.iter();
+                    list(rules.map(|rule| self.claim_at(&rule.path)), ", ")
+                }
                 TIMES => self.times(),
                 SIGNATURE if keys.is_empty() => {
                     "the authorization server says that it is active".to_owned()
@@ -511,6 +538,45 @@ impl Walk {
 
     fn claim(&self, name: &str) -> String {
         shown(name, self.claims.get(name))
+    }
+
+    fn value_at(&self, path: &ClaimPath) -> Option<&Value> {
+        let mut names = path.names().iter();
+        names.try_fold(&self.claims, |value, name| value.get(name))
+    }
+
+    fn claim_at(&self, path: &ClaimPath) -> String {
+        shown(&path.to_string(), self.value_at(path))
+    }
+
+    fn clients(&self, server: &AuthorizationServer) -> String {
+        let claims = server.client_claims.iter();
+        let named = claims.filter(|claim| self.claims.get(claim.as_str()).is_some());
+        let named = list(named.map(|claim| self.claim(claim)), ", ");
+        if named.is_empty() {
+            format!("no `{}`", server.client_claims.join("` or `"))
+        } else {
+            named
+        }
+    }
+
+    /// The check that the claims do not pass; the last, if they pass all that are made before it.
+    fn refused_at(&self, server: &AuthorizationServer) -> &'static str {
+        let Some(look) = SecondLook::at(&self.payload) else {
+            return TYPES;
+        };
+        if !look.is_of_trusted_tenant(server) {
+            return TENANT;
+        }
+        match look.failed_check(server, self.now, self.leeway) {
+            Some(Check::Binding) => BINDING,
+            Some(Check::Kind) => KIND,
+            Some(Check::Audience) => AUDIENCE,
+            Some(Check::Client) => CLIENT,
+            Some(Check::Claims) => CLAIMS,
+            Some(Check::Times) => TIMES,
+            None => TYPES,
+        }
     }
 
     fn seconds(&self, name: &str) -> Option<u64> {
@@ -562,11 +628,25 @@ impl Walk {
         if self.claims.get("events").is_some() {
             return "it has `events`, as logout tokens and security events do".to_owned();
         }
+        let id_token = |mark: &str| {
+            format!(
+                "an ID token, for it has {mark}: send the access token instead, which the client got with it"
+            )
+        };
         let marks = ["nonce", "at_hash", "c_hash"];
         if let Some(mark) = marks.iter().find(|mark| self.claims.get(**mark).is_some()) {
-            return format!(
-                "an ID token, for it has `{mark}`: send the access token instead, which the client got with it"
-            );
+            return id_token(&format!("`{mark}`"));
+        }
+        let jti = self.claims.get("jti").and_then(Value::as_str);
+        if jti.is_some_and(|jti| jti.starts_with("ID.")) {
+            return id_token("a `jti` that begins with \"ID.\"");
+        }
+        let tells_refresh = |name: &&str| {
+            let kind = self.claims.get(*name).and_then(Value::as_str);
+            kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("refresh"))
+        };
+        if let Some(name) = ["token_use", "token_type"].into_iter().find(tells_refresh) {
+            return format!("a refresh token, by {}", self.claim(name));
         }
         if server.at_jwt_required {
             return format!("{}, where only `at+jwt` is accepted", self.header("typ"));
@@ -594,6 +674,10 @@ impl Walk {
         let now = self.now.as_secs();
         let kids: Vec<_> = keys.kids().collect();
         match (at, kind) {
+            (KEY, RejectionKind::KeyUnknown) if self.header.get("kid").is_none() => format!(
+                "the token does not name its key, and none of those of {} fits",
+                server.issuer()
+            ),
             (KEY, RejectionKind::KeyUnknown) => format!(
                 "{} is not among the keys of {}, which are {}: the token is of another environment or authorization server, or its key was withdrawn",
                 self.header("kid"), server.issuer(), kids.join(", ")
@@ -602,34 +686,29 @@ impl Walk {
                 "the token does not name its key, and several would fit".to_owned()
             }
             (KEY, _) => format!("the key with {} is for another algorithm", self.header("kid")),
+            (TENANT, RejectionKind::ClaimInvalid) => {
+                format!("{}, which has to say whose token it is", self.claim("tid"))
+            }
             (TENANT, _) => format!(
                 "{} is not the tenant of its issuer, or the key is not one that signs for it",
                 self.claim("tid")
             ),
             (SIGNATURE, _) => "it is not of the key that the token names: the token was changed, or it is of another environment whose keys have the same ids".to_owned(),
             (BINDING, _) => "the token is bound to a key of its client (`cnf`), which is not checked here: have the client ask for a plain bearer token".to_owned(),
-            (KIND, _) => format!(
-                "it is of another kind than is accepted, by {}",
-                self.rule_that_fails(server).unwrap_or_default()
-            ),
-            (AUDIENCE, _) => {
-                let Audience::AnyOf(accepted) = &server.audience else {
-                    return format!("{} is malformed", self.claim(&server.audience_claim));
-                };
-                format!(
-                    "{}, where {} is accepted: have the client ask for a token for this API, or set the audience that the API has at its authorization server",
-                    self.claim(&server.audience_claim), accepted.join(" or ")
-                )
+            (KIND, _) => self.why_not_by_rules(KIND, server)
+                .unwrap_or_else(|| self.why_another_kind(server)),
+            (AUDIENCE, _) => self.why_not_the_audience(server),
+            (CLIENT, RejectionKind::ClientNotAllowed) => {
+                format!("its client, {}, is not on the list", self.clients(server))
             }
-            (CLIENT, _) => {
-                let claims = server.client_claims.iter();
-                let claims: Vec<_> = claims.map(|claim| self.claim(claim)).collect();
-                format!("its client, {}, is not on the list", claims.join(", "))
+            (CLAIMS, _) => {
+                let why = self.why_not_by_rules(CLAIMS, server).unwrap_or_default();
+                if kind == RejectionKind::StepUpRequired {
+                    format!("{why}. The user has to sign in again, in a way that gives it that")
+                } else {
+                    why
+                }
             }
-            (CLAIMS, _) => format!(
-                "the policy asks for something else than {}",
-                self.rule_that_fails(server).unwrap_or_default()
-            ),
             (TIMES, RejectionKind::TokenExpired) => {
                 let exp = self.seconds("exp").unwrap_or_default();
                 format!(
@@ -644,44 +723,237 @@ impl Walk {
                     span(start.saturating_sub(now)), date(start), date(now)
                 )
             }
-            (TIMES, RejectionKind::TokenTooOld) => format!(
-                "it was issued {} ago, longer than is accepted",
-                span(now.saturating_sub(self.seconds("iat").unwrap_or_default()))
-            ),
-            (TIMES, _) => format!(
-                "{}, {}, {}: `exp` is needed, and each is a number",
-                self.claim("exp"), self.claim("nbf"), self.claim("iat")
-            ),
+            (TIMES, RejectionKind::TokenTooOld) => self.why_too_old(server),
             (ISSUER, _) => format!("the answer is about a token of {}", self.claim("iss")),
-            _ => {
-                let groups = server.groups_claims.iter();
-                let groups: Vec<_> = groups.map(|claim| claim.path.to_string()).collect();
-                format!(
-                    "a claim that is read is missing or written in another way: {}, scopes ({}), or groups ({})",
-                    self.claim("sub"), server.scope_claims.join(", "), groups.join(", ")
-                )
-            }
+            _ => self.why_misread(server),
         }
     }
 
-    /// The claim that is not as the policy asks for, as far as it is a name.
-    fn rule_that_fails(&self, server: &AuthorizationServer) -> Option<String> {
-        let rules = server.claim_rules.iter().map(|rule| &rule.path);
-        let shown = rules.map(|path| {
-            let mut names = path.names().iter();
-            let value = names.try_fold(&self.claims, |value, name| value.get(name));
-            shown(&path.to_string(), value)
+    fn why_too_old(&self, server: &AuthorizationServer) -> String {
+        let issued = self.seconds("iat").unwrap_or_default();
+        format!(
+            "it was issued {} ago, on {}, where {} are accepted, and {} of leeway: the client has to get another",
+            span(self.now.as_secs().saturating_sub(issued)),
+            date(issued),
+            span(server.max_token_age.unwrap_or_default().as_secs()),
+            span(self.leeway.as_secs())
+        )
+    }
+
+    fn why_not_the_audience(&self, server: &AuthorizationServer) -> String {
+        let accepted: &[String] = match &server.audience {
+            Audience::AnyOf(accepted) => accepted,
+            Audience::Any => &[],
+        };
+        let is_accepted = |name: &&str| {
+            let found = self.claims.get(*name).and_then(strings);
+            found.is_some_and(|found| {
+                server.audience == Audience::Any
+                    || found
+                        .iter()
+                        .any(|found| accepted.iter().any(|a| a == found))
+            })
+        };
+        let names = [&*server.audience_claim, "aud"];
+        let name = names.iter().find(|name| !is_accepted(name));
+        let name = name.unwrap_or(&"aud");
+        let claim = self.claim(name);
+        let found = match self.claims.get(*name) {
+            None => Vec::new(),
+            Some(value) => match strings(value) {
+                Some(found) => found,
+                None => return format!("{claim} is neither a string nor a list of strings"),
+            },
+        };
+        for (found, accepted) in found
+            .iter()
+            .flat_map(|f| accepted.iter().map(move |a| (f, a)))
+        {
+            if let Some(difference) = difference(found, accepted) {
+                return format!(
+                    "{found:?} is not {accepted:?}: they differ in {difference}, and audiences are compared exactly. Write it as the token has it: `…_AUDIENCE` in the settings"
+                );
+            }
+        }
+        let this_api = match &found[..] {
+            [] => String::new(),
+            [found] => {
+                format!("; or, if this API is {found:?}, accept that: `…_AUDIENCE` in the settings")
+            }
+            _ => "; or, if this API is one of these, accept that: `…_AUDIENCE` in the settings"
+                .to_owned(),
+        };
+        let accepted = list(
+            accepted.iter().map(|accepted| format!("{accepted:?}")),
+            " or ",
+        );
+        format!(
+            "{claim}, where {accepted} is accepted: have the client ask for a token for this API{this_api}"
+        )
+    }
+
+    /// What the policy asks for and the token does not have; of the kind of token, or else.
+    fn why_not_by_rules(&self, at: &str, server: &AuthorizationServer) -> Option<String> {
+        let look = SecondLook::at(&self.payload)?;
+        let mut rules = look.failed_rules(server);
+        if at == KIND {
+            rules.retain(|rule| rule.otherwise == RejectionKind::TokenTypeRejected);
+        }
+        let why = list(rules.iter().map(|rule| self.why_not_by(rule)), "; ");
+        (!why.is_empty()).then_some(why)
+    }
+
+    fn why_not_by(&self, rule: &ClaimRule) -> String {
+        let path = &rule.path;
+        let asked = match &rule.demand {
+            Demand::Present => "has to be there".to_owned(),
+            Demand::Absent => "must not be there".to_owned(),
+            Demand::OneOf(values) => {
+                let values = list(values.iter().map(written), " or ");
+                format!("has to be or to contain {values}")
+            }
+        };
+        format!(
+            "`{path}` {asked}, and the token has {}",
+            self.claim_at(path)
+        )
+    }
+
+    fn why_misread(&self, server: &AuthorizationServer) -> String {
+        let look = SecondLook::at(&self.payload);
+        let Some((path, expected)) = look.and_then(|look| look.misread(server)) else {
+            return "a claim that is read is missing, or written in another way".to_owned();
+        };
+        let outermost = path.names().first();
+        let outermost = outermost.and_then(|name| Some((name, self.claims.get(name)?)));
+        match (self.value_at(&path), outermost) {
+            (None, Some((name, value))) => format!(
+                "{} is not an object, where `{path}` is read",
+                shown(name, Some(value))
+            ),
+            (None, None) => format!("no `{path}`, which has to be {expected}"),
+            (Some(_), _) => format!("{} is not {expected}", self.claim_at(&path)),
+        }
+    }
+
+    /// What a token that is let through may do.
+    fn grants(&self, token: &AccessToken) -> Vec<String> {
+        let role = match token.role_grant() {
+            Some(grant) => format!(
+                "{}, for the group {:?} in `{}`",
+                grant.role, grant.group, grant.claim
+            ),
+            None if !token.groups_complete() => {
+                "none; the token does not name all groups of its user".to_owned()
+            }
+            None if self.granting.is_empty() => "none: no group grants one".to_owned(),
+            None => format!(
+                "none: the groups that grant one are {}, compared exactly",
+                self.granting.join(", ")
+            ),
+        };
+        vec![
+            format!("subject  {}", token.subject()),
+            format!("client   {}", token.client_id().unwrap_or("not named")),
+            format!("scopes   {}", or_none(list(token.scopes(), ", "))),
+            format!("groups   {}", self.groups(token)),
+            format!("role     {role}"),
+        ]
+    }
+
+    /// The groups of a token; where it has no claim that they are read from, that.
+    fn groups(&self, token: &AccessToken) -> String {
+        let read = &self.groups_claims;
+        if read
+            .iter()
+            .any(|claim| self.value_at(&claim.path).is_some())
+        {
+            return or_none(list(token.groups(), ", "));
+        }
+        if read.is_empty() {
+            return "none: no claim is read".to_owned();
+        }
+        let read = list(read.iter().map(|claim| format!("`{}`", claim.path)), " or ");
+        let similar = self.like_groups();
+        if similar.is_empty() {
+            format!("none: read from {read}, which the token does not have")
+        } else {
+            let similar = list(similar.iter().map(|claim| format!("`{claim}`")), ", ");
+            format!(
+                "none: read from {read}, which the token does not have. It has {similar}: `…_GROUPS_CLAIM` in the settings says which to read"
+            )
+        }
+    }
+
+    /// Claims that look like groups.
+    fn like_groups(&self) -> Vec<ClaimPath> {
+        let ends = ["/groups", ":groups", "/roles", ":roles"];
+        let names = self.claims.as_object().into_iter().flat_map(|o| o.keys());
+        let alike = names.filter(|name| {
+            matches!(name.as_str(), "groups" | "roles")
+                || ends.iter().any(|end| name.ends_with(end))
         });
-        Some(shown.collect::<Vec<_>>().join(", "))
+        let mut alike: Vec<_> = alike
+            .map(|name| ClaimPath::nested([name.as_str()]))
+            .collect();
+        let of_keycloak = ClaimPath::nested(["realm_access", "roles"]);
+        if self.value_at(&of_keycloak).is_some() {
+            alike.push(of_keycloak);
+        }
+        alike
     }
 }
 
-/// A token as it is to be sent.
-fn bare(token: &str) -> &str {
-    let token = token.trim();
-    match token.get(..7) {
-        Some(scheme) if scheme.eq_ignore_ascii_case("bearer ") => token[7..].trim(),
-        _ => token,
+fn list<T: AsRef<str>>(items: impl Iterator<Item = T>, between: &str) -> String {
+    let mut list = String::new();
+    for (at, item) in items.enumerate() {
+        if at > 0 {
+            list.push_str(between);
+        }
+        list.push_str(item.as_ref());
+    }
+    list
+}
+
+fn or_none(list: String) -> String {
+    if list.is_empty() {
+        "none".to_owned()
+    } else {
+        list
+    }
+}
+
+/// The token alone, of what may have been copied with it.
+fn bare(text: &str) -> &str {
+    let text = text.trim();
+    let header = "authorization:";
+    let credentials = match text.split_at_checked(header.len()) {
+        Some((name, value)) if name.eq_ignore_ascii_case(header) => value.trim_start(),
+        _ => text,
+    };
+    let (scheme, token) = credentials
+        .split_once(char::is_whitespace)
+        .unwrap_or((credentials, ""));
+    if scheme.eq_ignore_ascii_case("bearer") {
+        token.trim_start()
+    } else {
+        credentials
+    }
+}
+
+/// The string, or the strings of a list.
+fn strings(value: &Value) -> Option<Vec<&str>> {
+    match value {
+        Value::Array(values) => values.iter().map(Value::as_str).collect(),
+        value => Some(vec![value.as_str()?]),
+    }
+}
+
+fn written(value: &ClaimValue) -> String {
+    match value {
+        ClaimValue::String(text) => format!("{text:?}"),
+        ClaimValue::Integer(number) => number.to_string(),
+        ClaimValue::Bool(truth) => truth.to_string(),
     }
 }
 
@@ -709,18 +981,29 @@ fn form_of(token: &str) -> String {
     }
 }
 
+/// In what small thing alone two names differ.
+fn difference(one: &str, other: &str) -> Option<&'static str> {
+    let (one, other) = (one.trim_end_matches('/'), other.trim_end_matches('/'));
+    if one == other {
+        Some("a slash at the end")
+    } else if one.eq_ignore_ascii_case(other) {
+        Some("upper and lower case")
+    } else {
+        None
+    }
+}
+
 fn why_not_trusted<'s>(
     issuer: &str,
     trusted: impl Iterator<Item = &'s AuthorizationServer>,
+    has_tenants: bool,
 ) -> String {
     let mut others = Vec::new();
     let normal = |text: &str| Url::parse(text).map(|url| url.to_string());
     for server in trusted {
         let known = server.issuer();
-        let difference = if issuer.trim_end_matches('/') == known.trim_end_matches('/') {
-            "a slash at the end"
-        } else if issuer.eq_ignore_ascii_case(known) {
-            "upper and lower case"
+        let difference = if let Some(difference) = difference(issuer, known) {
+            difference
         } else if issuer
             .strip_prefix("http://")
             .is_some_and(|rest| known.strip_prefix("https://") == Some(rest))
@@ -755,22 +1038,35 @@ fn why_not_trusted<'s>(
     } else {
         ": the token is of another authorization server, tenant or environment, or this one is to be trusted, too"
     };
+    if others.is_empty() {
+        return format!(
+            "{issuer:?} is no tenant's, says the resolver, and no other authorization server is trusted"
+        );
+    }
+    let resolved = if has_tenants {
+        "is no tenant's, says the resolver, and "
+    } else {
+        "is "
+    };
     format!(
-        "{issuer:?} is not trusted, but {}{advice}",
+        "{issuer:?} {resolved}not trusted, but {}{advice}",
         others.join(", ")
     )
 }
 
-fn report_of(server: &AuthorizationServer, keys: &Result<KeySet, FetchFailure>) -> ServerReport {
+fn report_of(
+    server: &AuthorizationServer,
+    jwks_uri: Option<&Url>,
+    keys: &Result<KeySet, FetchFailure>,
+) -> ServerReport {
     let source = server.keys.as_ref().map(ToString::to_string);
     ServerReport {
         issuer: server.issuer().to_owned(),
         source: source.unwrap_or_default(),
+        jwks_uri: jwks_uri.map(ToString::to_string),
         keys: match keys {
             Ok(keys) => Ok((keys.len(), keys.left_out())),
-            Err(_) if server.keys == Ok(KeySource::Nowhere) => {
-                Err("none: its tokens are introspected".to_owned())
-            }
+            Err(_) if server.keys == Ok(KeySource::Nowhere) => Ok((0, 0)),
             Err(failure) => Err(advice_on_failure(*failure)),
         },
     }
@@ -874,37 +1170,6 @@ fn advice_on(server: &AuthorizationServer) -> Vec<String> {
     advice
 }
 
-fn grants(token: &AccessToken, granting: &[String]) -> Vec<String> {
-    let list = |names: Vec<&str>| {
-        if names.is_empty() {
-            "none".to_owned()
-        } else {
-            names.join(", ")
-        }
-    };
-    let role = match token.role_grant() {
-        Some(grant) => format!(
-            "{}, for the group {:?} in `{}`",
-            grant.role, grant.group, grant.claim
-        ),
-        None if !token.groups_complete() => {
-            "none; the token does not name all groups of its user".to_owned()
-        }
-        None if granting.is_empty() => "none: no group grants one".to_owned(),
-        None => format!(
-            "none: the groups that grant one are {}, compared exactly",
-            granting.join(", ")
-        ),
-    };
-    vec![
-        format!("subject  {}", token.subject()),
-        format!("client   {}", token.client_id().unwrap_or("not named")),
-        format!("scopes   {}", list(token.scopes().collect())),
-        format!("groups   {}", list(token.groups().collect())),
-        format!("role     {role}"),
-    ]
-}
-
 fn span(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
@@ -920,22 +1185,39 @@ fn date(seconds: u64) -> String {
     httpdate::fmt_http_date(std::time::UNIX_EPOCH + seconds)
 }
 
+impl Explanation {
+    /// Whether nothing is wrong: the token is let through or, where there is none, the keys of all
+    /// authorization servers can be had.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let mut servers = self.authorization_servers.iter();
+        self.verdict.is_ok() || (!self.has_token && servers.all(|server| server.keys.is_ok()))
+    }
+
+    fn write_checks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\nThe token, on {}", date(self.now.as_secs()))?;
+        self.checks.iter().try_for_each(|check| {
+            let verdict = match check.passed {
+                Some(true) => "passed",
+                Some(false) => "FAILED",
+                None => "not reached",
+            };
+            let line = format!("  {verdict:<11} {:<18} {}", check.name, check.detail);
+            writeln!(f, "{}", line.trim_end())
+        })
+    }
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Authorization servers")?;
         for server in &self.authorization_servers {
-            writeln!(f, "  {}", server.issuer)?;
-            match &server.keys {
-                Ok((usable, 0)) => writeln!(f, "    keys at {}: {usable}", server.source)?,
-                Ok((usable, others)) => {
-                    writeln!(
-                        f,
-                        "    keys at {}: {usable}, and {others} that cannot be used",
-                        server.source
-                    )?;
-                }
-                Err(why) => writeln!(f, "    keys at {}: {why}", server.source)?,
-            }
+            write!(f, "{server}")?;
+        }
+        match (self.has_tenants, self.authorization_servers.is_empty()) {
+            (true, true) => writeln!(f, "  none but the tenants that the resolver knows")?,
+            (true, false) => writeln!(f, "  and the tenants that the resolver knows")?,
+            (false, _) => {}
         }
         if !self.advice.is_empty() {
             writeln!(f, "\nAdvice")?;
@@ -943,39 +1225,57 @@ impl fmt::Display for Explanation {
                 writeln!(f, "  {advice}")?;
             }
         }
-        writeln!(f, "\nThe token, on {}", date(self.now.as_secs()))?;
-        for check in &self.checks {
-            let verdict = match check.passed {
-                Some(true) => "passed",
-                Some(false) => "FAILED",
-                None => "not reached",
-            };
-            let line = format!("  {verdict:<11} {:<18} {}", check.name, check.detail);
-            writeln!(f, "{}", line.trim_end())?;
+        if !self.has_token {
+            return writeln!(
+                f,
+                "\nNo token was given: only settings and keys were looked at."
+            );
         }
+        self.write_checks(f)?;
         match &self.verdict {
             Ok(_) => {
                 writeln!(f, "\nIt is let through, unless the route asks for more.")?;
-                for line in &self.granted {
-                    writeln!(f, "  {line}")?;
-                }
-                Ok(())
+                let mut granted = self.granted.iter();
+                granted.try_for_each(|line| writeln!(f, "  {line}"))
             }
-            Err(rejection) => {
-                writeln!(f, "\nThe client is told")?;
-                let http: Response<String> = answer(rejection, &JsonRejection, Form::Http);
-                writeln!(f, "  HTTP {}", http.status())?;
-                write_headers(f, http.headers())?;
-                if !http.body().is_empty() {
-                    writeln!(f, "    {}", http.body())?;
-                }
-                let grpc: Response<String> =
-                    answer(rejection, &JsonRejection, Form::Grpc("application/grpc"));
-                writeln!(f, "  gRPC {}", rejection.kind().grpc_code())?;
-                write_headers(f, grpc.headers())
-            }
+            Err(rejection) => write_answers(f, rejection),
         }
     }
+}
+
+impl fmt::Display for ServerReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  {}", self.issuer)?;
+        let (source, by) = match &self.jwks_uri {
+            Some(jwks_uri) => (jwks_uri, ", by its metadata"),
+            None => (&self.source, ""),
+        };
+        let (usable, others) = match &self.keys {
+            Ok((0, 0)) => return writeln!(f, "    no keys: its tokens are introspected"),
+            Ok(keys) => *keys,
+            Err(why) => return writeln!(f, "    keys at {source}{by}: {why}"),
+        };
+        let noun = if usable == 1 { "key" } else { "keys" };
+        write!(f, "    keys at {source}{by}: {usable} {noun}")?;
+        if others > 0 {
+            write!(f, ", and {others} that cannot be used")?;
+        }
+        writeln!(f)
+    }
+}
+
+/// What a client is told that speaks HTTP, and one that speaks gRPC.
+fn write_answers(f: &mut fmt::Formatter<'_>, rejection: &Rejection) -> fmt::Result {
+    writeln!(f, "\nThe client is told")?;
+    let http: Response<String> = answer(rejection, &JsonRejection, Form::Http);
+    writeln!(f, "  HTTP {}", http.status())?;
+    write_headers(f, http.headers())?;
+    if !http.body().is_empty() {
+        writeln!(f, "    {}", http.body())?;
+    }
+    let grpc: Response<String> = answer(rejection, &JsonRejection, Form::Grpc("application/grpc"));
+    writeln!(f, "  gRPC")?;
+    write_headers(f, grpc.headers())
 }
 
 fn write_headers(f: &mut fmt::Formatter<'_>, headers: &HeaderMap) -> fmt::Result {

@@ -152,7 +152,7 @@ impl HttpClient {
 #[derive(Debug, Default)]
 pub(crate) struct Discovered {
     /// Where the key set was the last time.
-    jwks_uri: Option<Url>,
+    pub(crate) jwks_uri: Option<Url>,
     /// Why it was taken from there, the last time, since the metadata could not be had.
     pub(crate) gone_without: Option<FetchFailure>,
 }

@@ -8,7 +8,7 @@ use super::json::{Malformed, Members, Name, Object, RawString, Value};
 use crate::{
     access_token::{Granted, Span, Times, Verified},
     authorization_server::{Audience, AuthorizationServer},
-    claim::{ClaimRule, ClaimValue, Demand, ListClaim, ListShape},
+    claim::{ClaimPath, ClaimRule, ClaimValue, Demand, ListClaim, ListShape},
     issuer_template::{TENANT_CLAIM, Tenants},
     rejection::{Rejection, RejectionKind},
     scope::ScopeHierarchy,
@@ -469,18 +469,26 @@ struct Groups {
 
 impl Groups {
     fn read(server: &AuthorizationServer, claims: Object<'_>) -> Result<Self, Malformed> {
-        let mut groups = Self {
+        let mut groups = Self::none_of(claims);
+        for (claim, number) in server.groups_claims.iter().zip(0..=u8::MAX) {
+            groups.add(claims, claim, number)?;
+        }
+        Ok(groups)
+    }
+
+    fn none_of(claims: Object<'_>) -> Self {
+        Self {
             list: RawStrings::new(),
             beside: String::new(),
             payload: claims.text().len(),
-        };
-        for (claim, number) in server.groups_claims.iter().zip(0..=u8::MAX) {
-            at_path(claims, claim.path.names(), |value| match value {
-                Some(value) => groups.add_from(value, &claim.shape, number),
-                None => Ok(()),
-            })?;
         }
-        Ok(groups)
+    }
+
+    fn add(&mut self, claims: Object<'_>, claim: &ListClaim, number: u8) -> Result<(), Malformed> {
+        at_path(claims, claim.path.names(), |value| match value {
+            Some(value) => self.add_from(value, &claim.shape, number),
+            None => Ok(()),
+        })
     }
 
     fn add_from(
@@ -573,6 +581,81 @@ fn are_groups_complete(
             .is_some_and(|name| elsewhere.has(name))
     };
     Ok(!server.groups_claims.iter().any(is_elsewhere))
+}
+
+/// The rules that the claims do not meet.
+pub(crate) fn failed_rules<'s>(
+    server: &'s AuthorizationServer,
+    claims: Object<'_>,
+) -> Vec<&'s ClaimRule> {
+    let is_failed = |rule: &&ClaimRule| judge_rule(rule, claims).is_err();
+    server.claim_rules.iter().filter(is_failed).collect()
+}
+
+/// The first of the claims that are looked at whatever the policy asks for that is missing or is not what
+/// it has to be, and that. In the order in which they are judged and [read].
+pub(crate) fn misread(
+    server: &AuthorizationServer,
+    claims: Object<'_>,
+) -> Option<(ClaimPath, &'static str)> {
+    let named = |name: &str, expected| Some((ClaimPath::nested([name]), expected));
+    let is_string = |name: &&str| claims.string(name).is_ok();
+    let mut clients = server.client_claims.iter().map(String::as_str);
+    if let Some(name) = clients.find(|name| !is_string(name)) {
+        return named(name, "a string");
+    }
+    let Ok(client) = client_id(server, claims) else {
+        let name = server.client_claims.last()?;
+        return named(name, "the client that the other claims name");
+    };
+    let time = ["exp", "nbf", "iat"].into_iter().find(|name| {
+        let is_needed = *name == "exp" || (*name == "iat" && server.max_token_age.is_some());
+        match claims.numeric_date(name) {
+            Ok(time) => is_needed && time.is_none(),
+            Err(_) => true,
+        }
+    });
+    if let Some(name) = time {
+        return named(name, "a number of seconds");
+    }
+    let has_subject = match claims.string("sub") {
+        Ok(None) => server.subject_may_be_client && client.is_some(),
+        Ok(Some(subject)) => !subject.is_empty(),
+        Err(_) => false,
+    };
+    if !has_subject {
+        return named("sub", "a non-empty string");
+    }
+    let mut strings = std::iter::once("jti").chain(server.user_id_claim.as_deref());
+    if let Some(name) = strings.find(|name| !is_string(name)) {
+        return named(name, "a string");
+    }
+    let are_scopes = |name: &String| {
+        let strings = claims.string_or_strings(name);
+        strings.is_ok_and(|strings| strings.unescaped().all(|string| string.is_ok()))
+    };
+    if let Some(name) = server.scope_claims.iter().find(|name| !are_scopes(name)) {
+        return named(name, "a string, or a list of strings");
+    }
+    let are_groups = |claim: &ListClaim| Groups::none_of(claims).add(claims, claim, 0).is_ok();
+    if let Some(claim) = server.groups_claims.iter().find(|claim| !are_groups(claim)) {
+        return Some((claim.path.clone(), form_of(&claim.shape)));
+    }
+    let are_elsewhere = are_groups_complete(server, claims);
+    are_elsewhere
+        .err()
+        .and_then(|_| named("_claim_names", "an object"))
+}
+
+const fn form_of(shape: &ListShape) -> &'static str {
+    match shape {
+        ListShape::Strings => "a list of strings",
+        ListShape::String => "a string",
+        ListShape::SpaceSeparated => "a string, with spaces between names",
+        ListShape::CommaSeparated => "a string, with commas between names",
+        ListShape::ObjectKeys => "an object, or a list of objects, whose keys are names",
+        ListShape::Field(_) => "a list of objects with a name in each",
+    }
 }
 
 /// Whether a group fits one of the patterns, if there are any.

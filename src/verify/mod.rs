@@ -34,6 +34,7 @@ use crate::{
     access_token::AccessToken,
     algorithm::Algorithm,
     authorization_server::AuthorizationServer,
+    claim::{ClaimPath, ClaimRule},
     rejection::{Rejection, RejectionKind},
     resource_server::ResourceServer,
     time::UnixTime,
@@ -104,21 +105,17 @@ pub(crate) fn may_be_opaque(credentials: &[u8], refused: &Rejection) -> bool {
 }
 
 /// Judges what the authorization server says of a token (RFC 7662 §2.2), as if the token had said it.
-/// What it leaves open is what it has to be: it is the one that was asked, a client's own token is the
-/// client's, and until `believed_until` it is good.
 pub(crate) fn introspected(
     server: &AuthorizationServer,
     leeway: Duration,
     now: UnixTime,
-    mut answer: serde_json::Map<String, serde_json::Value>,
+    answer: serde_json::Map<String, serde_json::Value>,
     believed_until: UnixTime,
 ) -> Result<AccessToken, Rejection> {
     use serde_json::Value;
 
     match answer.get("iss") {
-        None => {
-            answer.insert("iss".to_owned(), server.issuer().into());
-        }
+        None => {}
         Some(Value::String(issuer)) if server.is_of(issuer) => {}
         Some(_) => return Err(RejectionKind::IssuerUnknown.into()),
     }
@@ -128,18 +125,8 @@ pub(crate) fn introspected(
     {
         return Err(RejectionKind::BindingMissing.into());
     }
-    if !answer.contains_key("exp") {
-        // Up to the next whole second.
-        let until = believed_until.max(now).as_secs().saturating_add(1);
-        answer.insert("exp".to_owned(), until.into());
-    }
-    if !answer.contains_key("sub")
-        && let Some(client) = answer.get("client_id").cloned()
-    {
-        answer.insert("sub".to_owned(), client);
-    }
     let malformed = |_| Rejection::from(RejectionKind::ClaimInvalid);
-    let mut payload = Value::Object(answer).to_string();
+    let mut payload = completed(server, now, answer, believed_until);
     let members = json::Members::of(&payload).map_err(malformed)?;
     let claims = json::Object::new(&payload, &members);
     if claims::is_other_kind(claims, server) || claims::is_refresh_token(claims) {
@@ -152,6 +139,30 @@ pub(crate) fn introspected(
         .map_err(|kind| claims::rejection(server, kind, claims))?;
     let verified = claims::read(server, times, &mut payload, &members).map_err(malformed)?;
     Ok(AccessToken::new(verified))
+}
+
+/// The claims that an answer stands for. What it leaves open is what it has to be: it is the one that
+/// was asked, a client's own token is the client's, and until `believed_until` it is good.
+pub(crate) fn completed(
+    server: &AuthorizationServer,
+    now: UnixTime,
+    mut answer: serde_json::Map<String, serde_json::Value>,
+    believed_until: UnixTime,
+) -> String {
+    if !answer.contains_key("iss") {
+        answer.insert("iss".to_owned(), server.issuer().into());
+    }
+    if !answer.contains_key("exp") {
+        // Up to the next whole second.
+        let until = believed_until.max(now).as_secs().saturating_add(1);
+        answer.insert("exp".to_owned(), until.into());
+    }
+    if !answer.contains_key("sub")
+        && let Some(client) = answer.get("client_id").cloned()
+    {
+        answer.insert("sub".to_owned(), client);
+    }
+    serde_json::Value::Object(answer).to_string()
 }
 
 /// A token that was taken apart, of which it is not known yet whether its issuer is trusted.
@@ -312,20 +323,51 @@ impl<'s> Pending<'_, 's> {
     }
 }
 
-/// How far a token gets, for whoever explains it.
-impl Pending<'_, '_> {
-    /// The first of the [checks](Check) of its claims that it does not pass.
-    pub(crate) fn failed_check(&self, now: UnixTime) -> Option<Check> {
-        let claims = self.token.claims();
-        Check::ALL
-            .into_iter()
-            .find(|check| check.run(now, self.leeway, self.server, claims).is_err())
+/// A second look at claims that were refused, for whoever says why.
+pub(crate) struct SecondLook<'t> {
+    text: &'t str,
+    members: json::Members,
+}
+
+impl<'t> SecondLook<'t> {
+    pub(crate) fn at(text: &'t str) -> Option<Self> {
+        let members = json::Members::of(text).ok()?;
+        Some(Self { text, members })
     }
 
-    /// Whether its tenant is one that is trusted.
-    pub(crate) fn is_of_trusted_tenant(&self) -> bool {
-        let tenants = self.server.tenants.as_ref();
-        tenants.is_none_or(|tenants| claims::tenant_of(tenants, self.token.claims()).is_ok())
+    fn claims(&self) -> json::Object<'_> {
+        json::Object::new(self.text, &self.members)
+    }
+
+    /// Whether their tenant is one that is trusted.
+    pub(crate) fn is_of_trusted_tenant(&self, server: &AuthorizationServer) -> bool {
+        let tenants = server.tenants.as_ref();
+        tenants.is_none_or(|tenants| claims::tenant_of(tenants, self.claims()).is_ok())
+    }
+
+    /// The first of the [checks](Check) that they do not pass.
+    pub(crate) fn failed_check(
+        &self,
+        server: &AuthorizationServer,
+        now: UnixTime,
+        leeway: Duration,
+    ) -> Option<Check> {
+        Check::ALL
+            .into_iter()
+            .find(|check| check.run(now, leeway, server, self.claims()).is_err())
+    }
+
+    /// The rules that they do not meet.
+    pub(crate) fn failed_rules<'s>(&self, server: &'s AuthorizationServer) -> Vec<&'s ClaimRule> {
+        claims::failed_rules(server, self.claims())
+    }
+
+    /// The first claim that is missing or is not what it has to be, and that.
+    pub(crate) fn misread(
+        &self,
+        server: &AuthorizationServer,
+    ) -> Option<(ClaimPath, &'static str)> {
+        claims::misread(server, self.claims())
     }
 }
 
