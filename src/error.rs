@@ -114,7 +114,12 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// The id of a tenant is none, or there is none.
+    /// Of several tenants that are to be trusted, none is named.
+    #[error(
+        "no tenant is named: write at least one directory (tenant) id, such as \"72f988bf-86f1-41af-91ab-2d7cd011db47\""
+    )]
+    NoTenant,
+    /// The id of a tenant is none.
     #[error(
         "tenant {found:?} is not an id: write the directory (tenant) id, such as \"72f988bf-86f1-41af-91ab-2d7cd011db47\""
     )]

@@ -49,12 +49,11 @@ impl Tenants {
         let Some(allowed) = &self.allowed else {
             return Ok(());
         };
-        let bad = allowed.iter().find(|tenant| !is_guid(tenant));
-        match bad
-            .cloned()
-            .or_else(|| allowed.is_empty().then(String::new))
-        {
-            Some(found) => Err(ConfigError::InvalidTenant { found }),
+        if allowed.is_empty() {
+            return Err(ConfigError::NoTenant);
+        }
+        match allowed.iter().find(|tenant| !is_guid(tenant)) {
+            Some(bad) => Err(ConfigError::InvalidTenant { found: bad.clone() }),
             None => Ok(()),
         }
     }
@@ -172,5 +171,7 @@ mod tests {
         for bad in [&[][..], &["common"], &[A, "contoso.example"]] {
             assert!(tenants(Some(bad)).check().is_err(), "{bad:?}");
         }
+        let none = tenants(Some(&[])).check().unwrap_err();
+        assert!(none.to_string().starts_with("no tenant is named"), "{none}");
     }
 }

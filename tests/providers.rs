@@ -1054,6 +1054,10 @@ fn keycloak() {
             "", "{url}", "https://<host>", "http://id.company.example",
             "https://id.company.example?x", "ftp://id.company.example", "a b"
         }
+        mistakes! { rows, ["Keycloak URL", "only what is in front of \"/realms/…\""],
+            |url| AuthorizationServer::keycloak(url, "company").audience("a");
+            "https://id.company.example/realms/company", "id.company.example/auth/realms/"
+        }
         mistakes! { rows, ["Keycloak realm", "\"company\""],
             |realm| AuthorizationServer::keycloak("https://a.example", realm).audience("a");
             "", "{realm}", "../x", "..", "a/b", "a?b", "a#b", "a%2fb", "company "

@@ -49,7 +49,7 @@ impl AuthorizationServer {
     ///
     /// # Errors
     ///
-    /// As for [`entra`](Self::entra).
+    /// As for [`entra`](Self::entra), and if no tenant is named.
     pub fn entra_multi_tenant<'t>(tenants: impl IntoIterator<Item = &'t str>) -> WithoutAudience {
         let tenants: Vec<_> = tenants.into_iter().collect();
         common().with(|server| of_tenants(server, Some(&tenants)))

@@ -1,11 +1,18 @@
 //! Keycloak's realms.
 
 use super::{Setting, preset};
-use crate::authorization_server::{AuthorizationServer, WithoutAudience};
+use crate::{
+    authorization_server::{AuthorizationServer, WithoutAudience},
+    error::ConfigError,
+};
 
 const URL: Setting = Setting {
     name: "Keycloak URL",
     expected: "where Keycloak is, such as \"https://id.company.example\", with its path if it has one",
+};
+const URL_WITH_REALM: Setting = Setting {
+    name: URL.name,
+    expected: "only what is in front of \"/realms/…\"",
 };
 const REALM: Setting = Setting {
     name: "Keycloak realm",
@@ -39,12 +46,12 @@ impl AuthorizationServer {
     ///
     /// # Errors
     ///
-    /// Reported by [`build`](crate::ResourceServerBuilder::build): a URL that is none, a realm that
-    /// cannot be part of one.
+    /// Reported by [`build`](crate::ResourceServerBuilder::build): a URL that is none, or that has
+    /// a realm in it already, a realm that cannot be part of one.
     pub fn keycloak(url: &str, realm: &str) -> WithoutAudience {
-        let issuer = URL.base_url(url).and_then(|url| {
+        let issuer = base(url).and_then(|base| {
             let realm = REALM.segment(realm)?;
-            Ok(format!("{url}/realms/{realm}"))
+            Ok(format!("{base}/realms/{realm}"))
         });
         preset(issuer, "/protocol/openid-connect/certs").with(|server| {
             server
@@ -53,4 +60,13 @@ impl AuthorizationServer {
                 .groups_claim("/realm_access/roles")
         })
     }
+}
+
+/// Where Keycloak is, which realms come behind.
+fn base(url: &str) -> Result<String, ConfigError> {
+    let base = URL.base_url(url)?;
+    if format!("{base}/").contains("/realms/") {
+        return Err(URL_WITH_REALM.mistake(url, "has a realm in it"));
+    }
+    Ok(base)
 }

@@ -174,8 +174,10 @@ const PLACEHOLDERS: [&str; 12] = [
 ];
 
 fn is_placeholder(domain: &str) -> bool {
-    domain.contains(['{', '}', '<', '>', '$', '%'])
-        || domain
-            .split(['.', '/', ':'])
-            .any(|label| PLACEHOLDERS.contains(&&*label.to_ascii_lowercase()))
+    domain.contains(['{', '}', '<', '>', '$', '%']) || has_placeholder_label(domain)
+}
+
+pub(crate) fn has_placeholder_label(text: &str) -> bool {
+    text.split(['.', '/', ':'])
+        .any(|label| PLACEHOLDERS.contains(&&*label.to_ascii_lowercase()))
 }

@@ -6,8 +6,10 @@ use serde::Deserialize;
 
 use crate::resource_server::ResourceServer;
 
+mod placeholder;
 mod providers;
 mod reader;
+mod unread;
 
 use providers::Provider;
 use reader::Reader;
@@ -20,7 +22,8 @@ impl ResourceServer {
     ///
     /// Every mistake at once, each with the variable, what was found and what is expected. A
     /// variable that is one slip away from one that would be read, such as `OKTA_ALLOWED_CLIENT`, is a
-    /// mistake too; others are none of its business.
+    /// mistake too, and so is a provider's prefix before one for all, `OKTA_CLOCK_LEEWAY`; others are none
+    /// of its business.
     pub fn from_env() -> Result<Self, SettingsError> {
         ResourceServerConfig::default().with_env().build()
     }
@@ -81,7 +84,7 @@ impl ResourceServer {
 ///
 /// | variable | meaning | default |
 /// |---|---|---|
-/// | `AUTH_PROVIDERS` | who is trusted, comma-separated: the names below. `oidc_partners` is a second `oidc`, with its own variables `OIDC_PARTNERS_…`, and so for each | required |
+/// | `AUTH_PROVIDERS` | who is trusted, comma-separated: the names below, in any case. `oidc_partners` is a second `oidc`, with its own variables `OIDC_PARTNERS_…`, and so for each | required |
 /// | `ADMIN_GROUPS`, `WRITE_GROUPS`, `READ_ONLY_GROUPS` | groups that grant `admin`, `write`, `read`, comma-separated; names are trimmed, empty ones left out. Not for `github-actions`, `kubernetes`, `gcp`, or any tenant of `azure-ad`, whose groups are not yours to name: they have [their own](#for-each-provider). Of everybody else they count, so that a partner who is trusted (`oidc_partners`) needs its own as well, and be it an empty one: whoever names a group `Admins` there is an admin here | none |
 /// | `SCOPE_HIERARCHY` | [which scopes include which](crate::ScopeHierarchy): `admin:system>write:data>read:data`, several separated by commas | none |
 /// | `CLOCK_LEEWAY` | leeway for `exp`, `nbf` and `iat` in seconds, 0 to 300 | `60` |
@@ -97,11 +100,11 @@ impl ResourceServer {
 /// |---|---|---|
 /// | `okta` | `OKTA_ORG_DOMAIN` a domain or an origin; `OKTA_AUTH_SERVER_ID` custom authorization servers, comma-separated, by default `default`; `OKTA_ALLOW_ORG_SERVER=true` also trusts the org authorization server, with `OKTA_CLIENT_ID` as audience | [`okta_custom`](crate::AuthorizationServer::okta_custom), [`okta_org`](crate::AuthorizationServer::okta_org) |
 /// | `auth0` | `AUTH0_DOMAIN` (or `AUTH0_TENANT`, the part before `.auth0.com`); `AUTH0_GROUPS_NAMESPACE`: groups are in the claim `{namespace}/groups` | [`auth0`](crate::AuthorizationServer::auth0) |
-/// | `azure-ad`, `azure`, `entra`, `entra-id` | `AZURE_TENANT_ID`; `AZURE_CLIENT_ID`, the API's: it and `api://{client id}` are audiences, `AZURE_AUDIENCE` adds others; `AZURE_ALLOW_MULTI_TENANT=true` with `AZURE_ALLOWED_TENANTS` in place of one tenant, `*` for any | [`entra`](crate::AuthorizationServer::entra), [`entra_multi_tenant`](crate::AuthorizationServer::entra_multi_tenant) |
+/// | `azure-ad`, `azure`, `entra`, `entra-id` | `AZURE_TENANT_ID`; `AZURE_CLIENT_ID`, the API's, a GUID: it and `api://{client id}` are audiences, `AZURE_AUDIENCE` adds others; `AZURE_ALLOW_MULTI_TENANT=true` with `AZURE_ALLOWED_TENANTS` in place of one tenant, `*` for any | [`entra`](crate::AuthorizationServer::entra), [`entra_multi_tenant`](crate::AuthorizationServer::entra_multi_tenant) |
 /// | `cognito` | `COGNITO_USER_POOL_ID`; `COGNITO_REGION`, by default the pool's; `COGNITO_AUDIENCE` ids of app clients; `COGNITO_TOKEN_USE` `access` or `id`, by default `access` | [`cognito`](crate::AuthorizationServer::cognito), [`cognito_id_tokens`](crate::AuthorizationServer::cognito_id_tokens) |
 /// | `gcp`, `google`, `google-cloud` | `GCP_CLIENT_ID`: Google's ID tokens for these clients; `GCP_HOSTED_DOMAIN`: of these domains alone; `GCP_PROJECT_ID`: the tokens of this Firebase project | [`google_id_tokens`](crate::AuthorizationServer::google_id_tokens), [`firebase`](crate::AuthorizationServer::firebase) |
 /// | `google-iap` | none but `GOOGLE_IAP_AUDIENCE`; `TOKEN_HEADER` must be set | [`google_iap`](crate::AuthorizationServer::google_iap) |
-/// | `keycloak` | `KEYCLOAK_URL`, `KEYCLOAK_REALM`; `KEYCLOAK_CLIENT_ID`: its client's roles are groups too | [`keycloak`](crate::AuthorizationServer::keycloak) |
+/// | `keycloak` | `KEYCLOAK_URL`, what is in front of `/realms/…`; `KEYCLOAK_REALM`; `KEYCLOAK_CLIENT_ID`: its client's roles are groups too | [`keycloak`](crate::AuthorizationServer::keycloak) |
 /// | `pingone` | `PINGONE_DOMAIN`, `PINGONE_ENVIRONMENT_ID` | [`pingone`](crate::AuthorizationServer::pingone) |
 /// | `zitadel` | `ZITADEL_DOMAIN`, `ZITADEL_PROJECT_ID`, which is the audience | [`zitadel`](crate::AuthorizationServer::zitadel) |
 /// | `authentik` | `AUTHENTIK_URL`, `AUTHENTIK_APPLICATION` | [`authentik`](crate::AuthorizationServer::authentik) |
@@ -122,6 +125,8 @@ impl ResourceServer {
 /// | `…_GROUPS_FILTER` | [patterns](crate::AuthorizationServer::group_filter) of groups that count, comma-separated | all |
 /// | `…_ADMIN_GROUPS`, `…_WRITE_GROUPS`, `…_READ_ONLY_GROUPS` | each in place of the one for all providers | that one |
 /// | `…_REQUIRED_CLAIMS` | `claim=value`, or `claim` alone if it has only to be there, comma-separated; of several values for one claim, any | none |
+/// | `…_REQUIRED_ACR` | [authentication contexts](crate::AuthorizationServer::require_acr) (`acr`), comma-separated: the user must have signed in under one of them | none |
+/// | `…_REQUIRED_AMR` | [authentication methods](crate::AuthorizationServer::require_amr) (`amr`) such as `mfa`, comma-separated: the user must have signed in with one of them | none |
 /// | `…_ALGORITHMS` | signature algorithms, comma-separated | the preset's |
 /// | `…_MAX_TOKEN_AGE` | [seconds](crate::AuthorizationServer::max_token_age) since a token was issued, 1 to 31536000 | none |
 /// | `…_ISSUER_ALIASES` | [other issuers](crate::AuthorizationServer::issuer_alias) of the same authorization server, comma-separated; not with several authorization servers | none |
@@ -152,6 +157,8 @@ struct FileSetting {
 enum Value {
     One(String),
     Many(Vec<String>),
+    /// In a file, a boolean or a fraction: neither a text nor a number that is an id.
+    Bare(String),
 }
 
 impl ResourceServerConfig {
@@ -200,15 +207,9 @@ impl ResourceServerConfig {
         if let Some(name) = reader.token_header(is_needed) {
             builder = builder.token_header(name);
         }
-        let is_not_trusted = |table: &str| {
-            let of_table = providers::find(table);
-            of_table.is_ok_and(|of| providers.iter().all(|p| p.prefix != of.prefix))
-        };
-        reader.unread(
-            providers.iter().flat_map(Provider::settings),
-            is_not_trusted,
-        );
-        let mistakes = reader.into_mistakes();
+        let unread = unread::mistakes(&reader, &providers);
+        let mut mistakes = reader.into_mistakes();
+        mistakes.extend(unread);
         if !mistakes.is_empty() {
             return Err(SettingsError(mistakes));
         }
@@ -216,8 +217,10 @@ impl ResourceServerConfig {
         builder.build().map_err(|error| {
             SettingsError(vec![SettingMistake {
                 setting: "AUTH_PROVIDERS".to_owned(),
-                found: listed,
-                expected: format!("settings that fit together, but {error}"),
+                message: format!(
+                    "AUTH_PROVIDERS is {listed:?}: expected settings that fit together, but {error}"
+                ),
+                found: Some(listed),
             }])
         })
     }
@@ -248,14 +251,31 @@ enum Raw {
 }
 
 impl Raw {
-    /// As it would be written in a variable.
-    fn scalar(self) -> Option<String> {
-        match self {
-            Self::Bool(truth) => Some(truth.to_string()),
-            Self::Integer(number) => Some(number.to_string()),
-            Self::Number(number) => Some(number.to_string()),
-            Self::Text(text) => Some(text),
-            Self::Null | Self::List(_) | Self::Table(_) => None,
+    /// What stands there as the value of a setting; `None` if that is nothing.
+    fn value(self, path: &str) -> Result<Option<Value>, String> {
+        Ok(Some(match self {
+            Self::Null => return Ok(None),
+            Self::Bool(truth) => Value::Bare(truth.to_string()),
+            Self::Integer(number) => Value::One(number.to_string()),
+            Self::Number(number) => Value::Bare(number.to_string()),
+            Self::Text(text) => Value::One(text),
+            Self::List(list) => {
+                let items = list.into_iter().map(|item| item.item(path));
+                Value::Many(items.collect::<Result<_, _>>()?)
+            }
+            Self::Table(_) => return Err(format!("{path} is a table: write a value, or a list")),
+        }))
+    }
+
+    /// What stands there as one of a list.
+    fn item(self, path: &str) -> Result<String, String> {
+        match self.value(path) {
+            Ok(Some(Value::One(text))) => Ok(text),
+            // Which one, may be a secret.
+            Ok(Some(Value::Bare(_))) => Err(format!(
+                "{path} holds a boolean or a fraction: write a string, or a list of strings"
+            )),
+            _ => Err(format!("{path} holds more than plain values")),
         }
     }
 }
@@ -267,6 +287,10 @@ impl TryFrom<BTreeMap<String, Raw>> for ResourceServerConfig {
         let mut config = Self::default();
         for (name, value) in settings {
             if let Raw::Table(table) = value {
+                let has_tables = || table.values().any(|v| matches!(v, Raw::Table(_)));
+                if !providers::is_one(&name) && has_tables() {
+                    return Err(providers::no_provider(&name, true));
+                }
                 let prefix = providers::prefix(&name);
                 for (key, value) in table {
                     let path = format!("{name}.{key}");
@@ -282,14 +306,8 @@ impl TryFrom<BTreeMap<String, Raw>> for ResourceServerConfig {
 
 impl ResourceServerConfig {
     fn set(&mut self, variable: String, path: String, value: Raw) -> Result<(), String> {
-        let value = match value {
-            Raw::Null => return Ok(()),
-            Raw::Table(_) => return Err(format!("{path} is a table: write a value, or a list")),
-            Raw::List(list) => {
-                let values: Option<_> = list.into_iter().map(Raw::scalar).collect();
-                Value::Many(values.ok_or_else(|| format!("{path} holds more than plain values"))?)
-            }
-            scalar => Value::One(scalar.scalar().unwrap_or_default()),
+        let Some(value) = value.value(&path)? else {
+            return Ok(());
         };
         match self.file.insert(variable, FileSetting { path, value }) {
             None => Ok(()),
@@ -338,19 +356,15 @@ impl std::error::Error for SettingsError {}
 pub struct SettingMistake {
     /// The variable's name, or, of a file, where it is written there.
     pub setting: String,
-    /// Its value; `None` if it is not set.
+    /// Its value; `None` if it is not set, and also if nobody is to see it.
     pub found: Option<String>,
-    /// What to write.
-    pub expected: String,
+    /// What is wrong, and what to write: a line that names the setting, too.
+    pub message: String,
 }
 
 impl fmt::Display for SettingMistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.found {
-            Some(found) => write!(f, "{} is {found:?}", self.setting),
-            None => write!(f, "{} is not set", self.setting),
-        }?;
-        write!(f, ": expected {}", self.expected)
+        f.write_str(&self.message)
     }
 }
 

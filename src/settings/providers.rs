@@ -7,12 +7,15 @@ use super::{
 use crate::{
     algorithm::Algorithm,
     authorization_server::{AuthorizationServer, WithoutAudience},
+    challenge::is_scope_token,
     claim::{ClaimPath, ClaimValue, ListClaim},
     error::ConfigError,
+    issuer_template::is_guid,
     provider::okta,
     role::{Role, RoleMapping},
 };
 
+const PROVIDERS: &str = "AUTH_PROVIDERS";
 /// Of the names of a provider, one.
 const NAMES: &str = "`okta`, `auth0`, `azure-ad`, `cognito`, `gcp`, `google-iap`, `keycloak`, `pingone`, `zitadel`, `authentik`, `github-actions`, `kubernetes` and `oidc`";
 
@@ -35,7 +38,7 @@ struct Kind {
 }
 
 /// The settings that each provider has.
-const COMMON: [&str; 13] = [
+const COMMON: [&str; 15] = [
     "ALLOWED_CLIENTS",
     "GROUPS_CLAIM",
     "GROUPS_CLAIM_FORMAT",
@@ -44,14 +47,15 @@ const COMMON: [&str; 13] = [
     "WRITE_GROUPS",
     "READ_ONLY_GROUPS",
     "REQUIRED_CLAIMS",
+    "REQUIRED_ACR",
+    "REQUIRED_AMR",
     "ALGORITHMS",
     "MAX_TOKEN_AGE",
     "ISSUER_ALIASES",
     "JWKS_URI",
     "JWKS_FILE",
 ];
-/// Those of them that need the feature `introspection`.
-#[cfg(feature = "introspection")]
+/// Those of them that need the feature `introspection`; without it, to set one is a mistake.
 const INTROSPECTION: [&str; 5] = [
     "INTROSPECTION_URL",
     "INTROSPECTION_CLIENT_ID",
@@ -59,9 +63,11 @@ const INTROSPECTION: [&str; 5] = [
     "INTROSPECTION_CLIENT_KEY_FILE",
     "INTROSPECTION_FOR_JWTS",
 ];
-#[cfg(not(feature = "introspection"))]
-const INTROSPECTION: [&str; 0] = [];
 const PLAIN_HTTP: &str = "DANGEROUS_ALLOW_PLAIN_HTTP";
+
+/// In place of what is missing or wrong, which is a mistake: something to go on with, so that all
+/// mistakes are found.
+const MISSING: &str = "missing";
 
 const AUDIENCE: &str = "AUDIENCE";
 const AUDIENCE_EXPECTED: &str =
@@ -182,8 +188,9 @@ static KINDS: [Kind; 13] = [
         shares_groups: true,
         read: |of, reader| {
             let domain = of.required(reader, "DOMAIN", "the instance's domain");
-            let project = of.required(reader, "PROJECT_ID", "the id of the API's project");
-            let more = reader.list(&of.name(AUDIENCE), AUDIENCE_EXPECTED);
+            let expected = "the id of the API's project";
+            let project = reader.required_id(&of.name("PROJECT_ID"), expected);
+            let more = reader.ids(&of.name(AUDIENCE), AUDIENCE_EXPECTED);
             let server = AuthorizationServer::zitadel(&domain?, &project?);
             Some(vec![
                 more.into_iter()
@@ -261,43 +268,80 @@ static KINDS: [Kind; 13] = [
 ];
 
 /// Who is trusted: as it is written, and what it means.
-pub(super) fn listed(reader: &mut Reader) -> (Option<String>, Vec<Provider>) {
-    const NAME: &str = "AUTH_PROVIDERS";
+pub(super) fn listed(reader: &mut Reader) -> (String, Vec<Provider>) {
     let expected = format!("a comma-separated list of providers, of which there are {NAMES}");
-    let Some(names) = reader.required_list(NAME, &expected) else {
-        return (None, Vec::new());
+    let Some(entries) = reader.required_list(PROVIDERS, &expected) else {
+        return (String::new(), Vec::new());
     };
+    let names = entries.iter().flat_map(|entry| separate(reader, entry));
+    let names: Vec<_> = names.collect();
     let mut found: Vec<Provider> = Vec::new();
-    for name in &names {
-        match find(name) {
-            Ok(provider) if found.iter().all(|other| other.prefix != provider.prefix) => {
-                found.push(provider);
+    let mut is_first = true;
+    for name in names {
+        let is_new = |of: &Provider| found.iter().all(|other| other.prefix != of.prefix);
+        let provider = match find(name) {
+            Ok(provider) if is_new(&provider) => Some((provider, name)),
+            Ok(_) => {
+                let expected = "each provider once; `oidc_partners` is a second `oidc`";
+                reader.mistake(PROVIDERS, name, expected);
+                None
             }
-            Ok(_) => reader.mistake(
-                NAME,
-                name,
-                "each provider once; `oidc_partners` is a second `oidc`",
-            ),
-            Err(Some(meant)) => {
-                let expected = format!("`{meant}`? There are {NAMES}");
-                reader.mistake(NAME, name, expected);
+            Err(meant) => {
+                no_such(reader, name, meant, is_first);
+                is_first = false;
                 // So that what is wrong with its settings is said at once, too.
-                found.extend(find(meant));
+                let provider = meant.and_then(|meant| Some((find(meant).ok()?, meant)));
+                provider.filter(|(provider, _)| is_new(provider))
             }
-            Err(None) => reader.mistake(NAME, name, &*expected),
+        };
+        if let Some((provider, table)) = provider {
+            add_table(reader, &provider, table);
+            found.push(provider);
         }
     }
-    (Some(names.join(",")), found)
+    (entries.join(","), found)
 }
 
-/// The provider of this name, which may be one of several of its kind; or the name that was probably
-/// meant.
-pub(super) fn find(name: &str) -> Result<Provider, Option<&'static str>> {
+/// The names of one entry, of which there should be one.
+fn separate<'e>(reader: &mut Reader, entry: &'e str) -> Vec<&'e str> {
+    let names = entry.split(|c: char| c.is_whitespace() || c == ';');
+    let names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
+    if names.len() != 1 {
+        reader.wrong(PROVIDERS, entry, ": separate them with commas");
+    }
+    names
+}
+
+/// A name that no provider has. Which there are is said once, with the first of them.
+fn no_such(reader: &mut Reader, name: &str, meant: Option<&str>, is_first: bool) {
+    let mut problem = ", which is no provider".to_owned();
+    if let Some(meant) = meant {
+        problem += &format!(": `{meant}`, perhaps?");
+    }
+    if is_first {
+        let colon = if meant.is_some() { " There" } else { ": there" };
+        problem += &format!("{colon} are {NAMES}");
+    }
+    reader.wrong(PROVIDERS, name, &problem);
+}
+
+/// Remembers what the provider's table is called in a file: as it is there, or else like this.
+fn add_table(reader: &mut Reader, provider: &Provider, otherwise: &str) {
+    let is_its_own = |table: &&str| prefix(table) == provider.prefix;
+    let table = reader.tables_of_file().find(is_its_own).map(str::to_owned);
+    let table = table.unwrap_or_else(|| otherwise.to_ascii_lowercase());
+    reader.add_table(provider.prefix.clone(), table);
+}
+
+/// The provider of this name, in any case, which may be one of several of its kind; or the name that was
+/// probably meant.
+fn find(name: &str) -> Result<Provider, Option<&'static str>> {
     let (product, suffix) = match name.split_once('_') {
         Some((product, suffix)) => (product, Some(suffix)),
         None => (name, None),
     };
-    let kind = KINDS.iter().find(|kind| kind.names.contains(&product));
+    let lower = product.to_ascii_lowercase();
+    let kind = KINDS.iter().find(|kind| kind.names.contains(&&*lower));
     let is_suffix = |suffix: &str| {
         !suffix.is_empty()
             && suffix
@@ -315,7 +359,6 @@ pub(super) fn find(name: &str) -> Result<Provider, Option<&'static str>> {
         }),
         (Some(kind), Some(_)) => Err(kind.names.first().copied()),
         (None, _) => {
-            let lower = product.to_ascii_lowercase();
             let mut names = KINDS.iter().flat_map(|kind| kind.names);
             let meant = names.find(|known| {
                 is_one_slip(known, &lower)
@@ -325,6 +368,20 @@ pub(super) fn find(name: &str) -> Result<Provider, Option<&'static str>> {
             Err(meant.copied().filter(|_| lower.len() > 2))
         }
     }
+}
+
+/// Whether a provider has this name.
+pub(super) fn is_one(name: &str) -> bool {
+    find(name).is_ok()
+}
+
+/// What is wrong with a table of this name. `is_around` if all the settings may be in it.
+pub(super) fn no_provider(table: &str, is_around: bool) -> String {
+    let advice = match find(table) {
+        Err(Some(meant)) if !is_around => format!("`{meant}`, perhaps?"),
+        _ => "if these settings stand in a table of their own, read that table as `ResourceServerConfig`".to_owned(),
+    };
+    format!("there is no provider `{table}`: {advice}")
 }
 
 /// What the variables of this table of a file begin with.
@@ -364,15 +421,12 @@ impl Provider {
             ("JWKS_FILE", changes.jwks_file.is_some()),
             (
                 "INTROSPECTION_URL",
-                reader.is_set(&self.name("INTROSPECTION_URL")),
+                cfg!(feature = "introspection") && reader.is_set(&self.name("INTROSPECTION_URL")),
             ),
         ] {
             if is_set && servers.len() > 1 {
-                reader.mistake(
-                    &self.name(setting),
-                    "there",
-                    "no such setting with several authorization servers",
-                );
+                let problem = "cannot be with several authorization servers";
+                reader.set_but(&self.name(setting), problem);
             }
         }
         let mut sound = Vec::new();
@@ -388,35 +442,33 @@ impl Provider {
 
     /// Finds out which setting a mistake is about.
     fn blame(&self, reader: &mut Reader, error: &ConfigError) {
-        let first = self
-            .kind
-            .settings
-            .first()
-            .map_or(AUDIENCE, |(setting, _)| *setting);
+        let own = || self.kind.settings.iter();
+        let is_set = |setting: &str| reader.is_set(&self.name(setting));
+        let first = own().find(|(setting, _)| is_set(setting));
+        let first = first.or(own().next());
+        let first = first.map_or(AUDIENCE, |(setting, _)| *setting);
         let or = |setting: &'static str, other| {
-            if reader.is_set(&self.name(setting)) {
-                setting
-            } else {
-                other
-            }
+            if is_set(setting) { setting } else { other }
         };
         let setting = match error {
             ConfigError::InvalidSetting { setting, .. } if setting.starts_with("introspection") => {
                 "INTROSPECTION_URL"
             }
             ConfigError::InvalidSetting { setting, .. } => {
-                let mut own = self.kind.settings.iter();
-                own.find(|(_, called)| called == setting)
-                    .map_or(first, |(key, _)| *key)
+                let setting = own().find(|(_, called)| called == setting);
+                setting.map_or(first, |(setting, _)| or(setting, first))
             }
             ConfigError::InvalidAuthorizationServerId { .. } => "AUTH_SERVER_ID",
-            ConfigError::InvalidTenant { .. } => or("ALLOWED_TENANTS", "TENANT_ID"),
+            ConfigError::InvalidTenant { .. } | ConfigError::NoTenant => {
+                or("ALLOWED_TENANTS", "TENANT_ID")
+            }
             ConfigError::InvalidJwksUri { .. } => or("JWKS_URI", first),
             ConfigError::InvalidIssuer { .. } => or("ISSUER_ALIASES", first),
             ConfigError::InvalidAlgorithms { .. } => "ALGORITHMS",
             ConfigError::InvalidClaim { setting, .. } => match *setting {
                 "groups claim" => "GROUPS_CLAIM",
                 "group filter" => "GROUPS_FILTER",
+                "required acr" => "REQUIRED_ACR",
                 _ => "REQUIRED_CLAIMS",
             },
             _ => first,
@@ -424,30 +476,27 @@ impl Provider {
         let advice = error.to_string();
         // What it is called, and what it says, is in front of it already.
         let advice = match advice.split_once("\" ") {
-            Some((_, advice)) => format!("another value: this one {advice}"),
-            None => advice,
+            Some((_, advice)) => format!(", which {advice}"),
+            None => format!(": {advice}"),
         };
         let name = self.name(setting);
         let found = reader.shown(&name);
-        reader.mistake(&name, found, advice);
+        reader.wrong(&name, &found, &advice);
     }
 
     fn required(&self, reader: &mut Reader, setting: &str, expected: &str) -> Option<String> {
         reader.required(&self.name(setting), expected)
     }
 
-    /// If there is none, which is a mistake, something to go on with, so that all mistakes are found.
     fn required_audience(&self, reader: &mut Reader) -> Vec<String> {
-        let audiences = reader.required_list(&self.name(AUDIENCE), AUDIENCE_EXPECTED);
-        audiences.unwrap_or_else(|| vec!["missing".to_owned()])
+        let audiences = reader.required_ids(&self.name(AUDIENCE), AUDIENCE_EXPECTED);
+        audiences.unwrap_or_else(|| vec![MISSING.to_owned()])
     }
 
     /// Two settings of which one does not go with the other.
     fn contradiction(&self, reader: &mut Reader, setting: &str, other: &str) {
-        let name = self.name(setting);
-        let expected = format!("no such setting where {} says otherwise", self.name(other));
-        let found = reader.shown(&name);
-        reader.mistake(&name, found, expected);
+        let other = reader.called(&self.name(other));
+        reader.set_but(&self.name(setting), format!("{other} says otherwise"));
     }
 }
 
@@ -475,9 +524,9 @@ fn read_okta(of: &Provider, reader: &mut Reader) -> Option<Vec<AuthorizationServ
     let client_id = of.name("CLIENT_ID");
     let client_id = if with_org_server {
         let expected = "the client id that tokens of the org authorization server are for";
-        reader.required(&client_id, expected)
+        reader.required_id(&client_id, expected)
     } else {
-        reader.text(&client_id, "a client id, or no such setting")
+        reader.id(&client_id, "a client id, or no such setting")
     };
     let (domain, audience) = (domain?, audience);
     let custom = ids.into_iter().map(|id| {
@@ -537,12 +586,8 @@ fn read_azure(of: &Provider, reader: &mut Reader) -> Option<Vec<AuthorizationSer
     const MANY: [&str; 3] = ["common", "organizations", "consumers"];
     let (tenant_id, allowed) = (of.name("TENANT_ID"), of.name("ALLOWED_TENANTS"));
     let expected = "the id of the directory (tenant), a GUID; for several, AZURE_ALLOW_MULTI_TENANT=true and AZURE_ALLOWED_TENANTS";
-    let client_id = of.required(
-        reader,
-        "CLIENT_ID",
-        "the client id of the API's registration",
-    );
-    let more = reader.list(&of.name(AUDIENCE), AUDIENCE_EXPECTED);
+    let client_id = azure_client_id(of, reader);
+    let more = reader.ids(&of.name(AUDIENCE), AUDIENCE_EXPECTED);
     let server = if reader.boolean(&of.name("ALLOW_MULTI_TENANT")) {
         let tenant = reader.text(&tenant_id, expected);
         let tenant = tenant.filter(|tenant| !MANY.contains(&&**tenant));
@@ -566,11 +611,22 @@ fn read_azure(of: &Provider, reader: &mut Reader) -> Option<Vec<AuthorizationSer
         }
         AuthorizationServer::entra(&tenant)
     };
-    let client_id = client_id?;
+    let client_id = client_id.unwrap_or_else(|| MISSING.to_owned());
     let app_id_uri = format!("api://{client_id}");
     let audiences = [client_id, app_id_uri].into_iter();
     let audiences = audiences.chain(more.into_iter().flatten()).collect();
     Some(vec![with_audiences(server, audiences)])
+}
+
+fn azure_client_id(of: &Provider, reader: &mut Reader) -> Option<String> {
+    let expected = "the client id of the API's registration, a GUID";
+    let name = of.name("CLIENT_ID");
+    let client_id = reader.required_id(&name, expected)?;
+    if is_guid(&client_id) {
+        return Some(client_id);
+    }
+    reader.mistake(&name, client_id, expected);
+    None
 }
 
 fn read_cognito(of: &Provider, reader: &mut Reader) -> Option<Vec<AuthorizationServer>> {
@@ -578,8 +634,8 @@ fn read_cognito(of: &Provider, reader: &mut Reader) -> Option<Vec<AuthorizationS
     let pool = of.required(reader, "USER_POOL_ID", expected);
     let region = reader.text(&of.name("REGION"), "the region of the user pool");
     let expected = "the ids of the app clients whose tokens are accepted, comma-separated";
-    let audience = reader.required_list(&of.name(AUDIENCE), expected);
-    let audience = audience.unwrap_or_else(|| vec!["missing".to_owned()]);
+    let audience = reader.required_ids(&of.name(AUDIENCE), expected);
+    let audience = audience.unwrap_or_else(|| vec![MISSING.to_owned()]);
     let token_use = of.name("TOKEN_USE");
     let kind = reader.text(&token_use, "`access` or `id`");
     let pool = pool?;
@@ -601,22 +657,18 @@ fn read_gcp(of: &Provider, reader: &mut Reader) -> Option<Vec<AuthorizationServe
     let (client_id, project_id) = (of.name("CLIENT_ID"), of.name("PROJECT_ID"));
     let expected = "OAuth client ids, comma-separated, such as `1234.apps.googleusercontent.com`";
     let clients = if reader.is_set(&project_id) {
-        reader.list(&client_id, expected)
+        reader.ids(&client_id, expected)
     } else {
-        reader.required_list(&client_id, expected)
+        reader.required_ids(&client_id, expected)
     };
     let domains = of.name("HOSTED_DOMAIN");
-    if clients.is_none() && reader.is_set(&domains) {
+    if !reader.is_set(&client_id) && reader.is_set(&domains) {
         // Firebase does not know of it, so that it would restrict nobody.
-        let found = reader.shown(&domains);
-        reader.mistake(
-            &domains,
-            found,
-            format!("no such setting without {client_id}"),
-        );
+        let client_id = reader.called(&client_id);
+        reader.set_but(&domains, format!("is of no use without {client_id}"));
     }
     let domains = reader.list(&domains, "domains of Google Workspace, comma-separated");
-    let project = reader.text(&project_id, "the id of a Firebase project");
+    let project = reader.id(&project_id, "the id of a Firebase project");
     let google = clients.map(|clients| {
         let server = with_audiences(AuthorizationServer::google_id_tokens(), clients);
         match domains {
@@ -633,8 +685,8 @@ fn read_keycloak(of: &Provider, reader: &mut Reader) -> Option<Vec<Authorization
     let url = of.required(reader, "URL", expected);
     let realm = of.required(reader, "REALM", "the realm's name");
     let audience = of.required_audience(reader);
-    let client_id = reader.text(&of.name("CLIENT_ID"), "the client whose roles count");
-    let server = AuthorizationServer::keycloak(&url?, &realm?);
+    let client_id = reader.id(&of.name("CLIENT_ID"), "the client whose roles count");
+    let server = AuthorizationServer::keycloak(&url?, realm.as_deref().unwrap_or(MISSING));
     let server = with_audiences(server, audience);
     Some(vec![match client_id {
         Some(client) => {
@@ -671,6 +723,8 @@ struct Changes {
     groups_claims: Option<Vec<ListClaim>>,
     group_filter: Option<Vec<String>>,
     required_claims: Vec<(String, Vec<ClaimValue>)>,
+    required_acr: Option<Vec<String>>,
+    required_amr: Option<Vec<String>>,
     algorithms: Option<Vec<Algorithm>>,
     max_token_age: Option<u64>,
     aliases: Vec<String>,
@@ -688,15 +742,27 @@ impl Provider {
         if jwks_uri.is_some() && jwks_file.is_some() {
             self.contradiction(reader, "JWKS_FILE", "JWKS_URI");
         }
+        #[cfg(not(feature = "introspection"))]
+        self.refuse_introspection(reader);
         Changes {
             allowed_clients: reader
-                .list(&self.name("ALLOWED_CLIENTS"), "client ids, comma-separated"),
+                .ids(&self.name("ALLOWED_CLIENTS"), "client ids, comma-separated"),
             groups_claims: self.groups_claims(reader),
             group_filter: reader.list(
                 &self.name("GROUPS_FILTER"),
                 "names of groups, or the beginning of names with `*` behind, comma-separated",
             ),
             required_claims: self.required_claims(reader),
+            required_acr: reader.list_of(
+                &self.name("REQUIRED_ACR"),
+                "authentication contexts, each without spaces or quotes, comma-separated, each once",
+                is_scope_token,
+            ),
+            required_amr: reader.list_of(
+                &self.name("REQUIRED_AMR"),
+                "authentication methods, comma-separated, each once, such as `mfa`",
+                |_| true,
+            ),
             algorithms: self.algorithms(reader),
             max_token_age: reader.number_in(&self.name("MAX_TOKEN_AGE"), 1, 31_536_000),
             aliases: reader
@@ -716,21 +782,33 @@ impl Provider {
         if !reader.is_set(&url) {
             for other in [id, secret, key_file, for_jwts] {
                 if reader.is_set(&other) {
-                    reader.mistake(&other, "there", format!("no such setting without {url}"));
+                    let url = reader.called(&url);
+                    reader.set_but(&other, format!("is of no use without {url}"));
                 }
             }
             return None;
         }
         let endpoint = reader.text(&url, "the URL of the introspection endpoint");
-        let id = reader.required(&id, "the id of a client that may introspect tokens");
+        let id = reader.required_id(&id, "the id of a client that may introspect tokens");
+        let id = id.unwrap_or_else(|| MISSING.to_owned());
         let is_for_jwts = reader.boolean(&for_jwts);
-        let client = self.introspection_client(reader, &secret, &key_file, id?)?;
+        let client = self.introspection_client(reader, &secret, &key_file, id)?;
         let introspection = crate::Introspection::new(&endpoint?, client);
         Some(if is_for_jwts {
             introspection.also_for_jwts()
         } else {
             introspection
         })
+    }
+
+    #[cfg(not(feature = "introspection"))]
+    fn refuse_introspection(&self, reader: &mut Reader) {
+        for name in INTROSPECTION.map(|setting| self.name(setting)) {
+            if reader.is_set(&name) {
+                let problem = "needs the feature `introspection` of portcullis, which is off";
+                reader.set_but(&name, problem);
+            }
+        }
     }
 
     #[cfg(feature = "introspection")]
@@ -741,11 +819,16 @@ impl Provider {
         key_file: &str,
         id: String,
     ) -> Option<crate::ClientAuthentication> {
+        #[cfg(not(feature = "aws_lc_rs"))]
+        if reader.is_set(key_file) {
+            let problem = "needs the feature `aws_lc_rs` of portcullis, which is off";
+            reader.set_but(key_file, problem);
+            return None;
+        }
         #[cfg(feature = "aws_lc_rs")]
         if reader.is_set(key_file) {
             if reader.is_set(secret) {
-                let expected = "no such setting where the client has a secret";
-                reader.mistake(key_file, "there", expected);
+                reader.set_but(key_file, "the client has a secret: one of them is enough");
                 return None;
             }
             let expected =
@@ -759,7 +842,7 @@ impl Provider {
             }
             return client;
         }
-        let expected = format!("the client's secret, or {key_file}");
+        let expected = format!("the client's secret, or {}", reader.called(key_file));
         let secret = reader.required_secret(secret, &expected)?;
         Some(crate::ClientAuthentication::basic(id, secret))
     }
@@ -781,8 +864,8 @@ impl Provider {
         };
         let claims = self.name("GROUPS_CLAIM");
         if found.is_some() && !reader.is_set(&claims) {
-            let expected = format!("no such setting without {claims}");
-            reader.mistake(&format, found.unwrap_or_default(), expected);
+            let claims = reader.called(&claims);
+            reader.set_but(&format, format!("is of no use without {claims}"));
         }
         let claims = reader.list(
             &claims,
@@ -865,6 +948,13 @@ impl Changes {
         }
         if let Some(patterns) = &self.group_filter {
             server = server.group_filter(patterns.clone());
+        }
+        // First, since it takes out what is asked of this claim otherwise.
+        if let Some(values) = &self.required_acr {
+            server = server.require_acr(values.clone());
+        }
+        if let Some(values) = &self.required_amr {
+            server = server.require_amr(values.clone());
         }
         for (claim, values) in &self.required_claims {
             server = if values.is_empty() {

@@ -1,32 +1,21 @@
 //! Reads settings one by one, and remembers what is wrong with each.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, fmt, time::Duration};
 
 use http::{HeaderName, header::AUTHORIZATION};
 
-use super::{ResourceServerConfig, SettingMistake, Value};
+use super::{
+    FileSetting, ResourceServerConfig, SettingMistake, Value, placeholder::is_placeholder,
+};
 use crate::{
     error::without_userinfo, jwks_policy::JwksPolicy, scope::ScopeHierarchy,
     token_cache_policy::TokenCachePolicy,
 };
 
-/// The settings that are not a provider's.
-const GENERAL: [&str; 11] = [
-    "AUTH_PROVIDERS",
-    "ADMIN_GROUPS",
-    "WRITE_GROUPS",
-    "READ_ONLY_GROUPS",
-    "SCOPE_HIERARCHY",
-    "CLOCK_LEEWAY",
-    "TOKEN_HEADER",
-    "JWKS_CACHE_TTL",
-    "JWKS_MAX_KEYS",
-    "TOKEN_CACHE_MAX_ENTRIES",
-    "TOKEN_CACHE_MAX_BYTES",
-];
-
 pub(super) struct Reader {
     config: ResourceServerConfig,
+    /// What the variables of each provider begin with, and what its table in a file is called.
+    tables: Vec<(String, String)>,
     mistakes: Vec<SettingMistake>,
 }
 
@@ -34,6 +23,7 @@ impl Reader {
     pub(super) fn new(config: ResourceServerConfig) -> Self {
         Self {
             config,
+            tables: Vec::new(),
             mistakes: Vec::new(),
         }
     }
@@ -51,48 +41,24 @@ impl Reader {
             .max_keys(usize::try_from(max_keys).unwrap_or(usize::MAX))
     }
 
-    /// Settings that nobody reads, and that were probably meant to be read: neither for all providers nor
-    /// `of_providers`, and not in the table of a provider that is just not trusted.
-    pub(super) fn unread(
-        &mut self,
-        of_providers: impl Iterator<Item = String>,
-        is_not_trusted: impl Fn(&str) -> bool,
-    ) {
-        let general = GENERAL.into_iter().map(str::to_owned);
-        let known: Vec<String> = general.chain(of_providers).collect();
-        let meant = |name: &str| known.iter().find(|known| is_one_slip(name, known));
-        let mut mistakes = Vec::new();
-        for name in self.config.vars.keys() {
-            if !known.contains(name)
-                && let Some(meant) = meant(name)
-            {
-                mistakes.push(SettingMistake {
-                    setting: name.clone(),
-                    // What it says may be a secret.
-                    found: Some("there".to_owned()),
-                    expected: format!("no such variable, or {meant}"),
-                });
-            }
-        }
-        for (name, setting) in &self.config.file {
-            let is_of_other = || {
-                let (table, _) = setting.path.split_once('.').unwrap_or_default();
-                is_not_trusted(table)
-            };
-            if known.contains(name) || is_of_other() {
-                continue;
-            }
-            mistakes.push(SettingMistake {
-                setting: setting.path.clone(),
-                found: Some("there".to_owned()),
-                expected: match meant(name) {
-                    Some(meant) => format!("{}, perhaps", meant.to_ascii_lowercase()),
-                    None => "no such setting".to_owned(),
-                },
-            });
-        }
-        mistakes.sort_by(|a, b| a.setting.cmp(&b.setting));
-        self.mistakes.extend(mistakes);
+    pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
+        self.config.vars.keys().map(String::as_str)
+    }
+
+    /// The settings of the file, by the names of their variables.
+    pub(super) fn file(&self) -> impl Iterator<Item = (&str, &FileSetting)> {
+        let settings = self.config.file.iter();
+        settings.map(|(name, setting)| (name.as_str(), setting))
+    }
+
+    pub(super) fn tables_of_file(&self) -> impl Iterator<Item = &str> {
+        let paths = self.file().map(|(_, setting)| &setting.path);
+        paths.filter_map(|path| Some(path.split_once('.')?.0))
+    }
+
+    /// In a file, the settings whose variables begin with `prefix` are in the table `table`.
+    pub(super) fn add_table(&mut self, prefix: String, table: String) {
+        self.tables.push((prefix, table));
     }
 
     pub(super) fn token_header(&mut self, is_needed: bool) -> Option<HeaderName> {
@@ -155,9 +121,10 @@ impl Reader {
     /// Values, each there and none of them empty; `None` if there is no such setting, or it is not
     /// right.
     pub(super) fn list(&mut self, name: &str, expected: &str) -> Option<Vec<String>> {
+        self.is_text(name, "a string, or a list of strings")?;
         let values = match self.value(name, expected)? {
             Value::Many(values) => values,
-            Value::One(text) => text
+            Value::One(text) | Value::Bare(text) => text
                 .split(',')
                 .map(|value| value.trim().to_owned())
                 .collect(),
@@ -173,6 +140,19 @@ impl Reader {
     pub(super) fn required_list(&mut self, name: &str, expected: &str) -> Option<Vec<String>> {
         self.require(name, expected);
         self.list(name, expected)
+    }
+
+    /// As [`list`](Self::list), of audiences or ids of clients: none of them what stands for one in a
+    /// guide.
+    pub(super) fn ids(&mut self, name: &str, expected: &str) -> Option<Vec<String>> {
+        let ids = self.list(name, expected)?;
+        let is_real = |id: &String| self.is_real(name, id, expected);
+        ids.iter().all(is_real).then_some(ids)
+    }
+
+    pub(super) fn required_ids(&mut self, name: &str, expected: &str) -> Option<Vec<String>> {
+        self.require(name, expected);
+        self.ids(name, expected)
     }
 
     /// As [`list`](Self::list), each of them once and as `is_good` wants it.
@@ -193,9 +173,10 @@ impl Reader {
 
     /// Names of groups, empty ones left out; `None` if there is no such setting.
     pub(super) fn groups(&mut self, name: &str) -> Option<Vec<String>> {
+        self.is_text(name, "a string, or a list of strings")?;
         let values = match self.value(name, "names of groups, comma-separated")? {
             Value::Many(values) => values,
-            Value::One(text) => text.split(',').map(str::to_owned).collect(),
+            Value::One(text) | Value::Bare(text) => text.split(',').map(str::to_owned).collect(),
         };
         let names = values.iter().map(|name| name.trim());
         Some(
@@ -269,7 +250,7 @@ impl Reader {
             (Some(secret), _) => secret.to_str().map(str::to_owned),
             (None, Some(setting)) => match &setting.value {
                 Value::One(secret) => Some(secret.clone()),
-                Value::Many(_) => None,
+                Value::Many(_) | Value::Bare(_) => None,
             },
         };
         let secret = secret.filter(|secret| !secret.is_empty());
@@ -281,12 +262,8 @@ impl Reader {
 
     fn require(&mut self, name: &str, expected: &str) {
         if !self.is_set(name) {
-            let setting = self.path_of(name);
-            self.mistakes.push(SettingMistake {
-                setting,
-                found: None,
-                expected: expected.to_owned(),
-            });
+            let message = format!("{} is not set: expected {expected}", self.called(name));
+            self.add(name, None, message);
         }
     }
 
@@ -296,6 +273,7 @@ impl Reader {
 
     /// A value that is not empty and has no white space around it, which is never meant.
     pub(super) fn text(&mut self, name: &str, expected: &str) -> Option<String> {
+        self.is_text(name, "a string")?;
         let text = self.one(name, expected)?;
         if text.is_empty() || text.trim() != text {
             self.mistake(name, text, expected);
@@ -304,9 +282,43 @@ impl Reader {
         Some(text)
     }
 
+    /// As [`text`](Self::text), of an audience or the id of a client: not what stands for one in a guide.
+    pub(super) fn id(&mut self, name: &str, expected: &str) -> Option<String> {
+        let id = self.text(name, expected)?;
+        self.is_real(name, &id, expected).then_some(id)
+    }
+
+    pub(super) fn required_id(&mut self, name: &str, expected: &str) -> Option<String> {
+        self.require(name, expected);
+        self.id(name, expected)
+    }
+
+    fn is_real(&mut self, name: &str, id: &str, expected: &str) -> bool {
+        let is_real = !is_placeholder(id);
+        if !is_real {
+            let problem = format!(", which is a placeholder: write {expected}");
+            self.wrong(name, id, &problem);
+        }
+        is_real
+    }
+
+    /// `None` if a file has a boolean or a fraction where `wanted` belongs.
+    fn is_text(&mut self, name: &str, wanted: &str) -> Option<()> {
+        if !self.config.vars.contains_key(name)
+            && let Some(setting) = self.config.file.get(name)
+            && let Value::Bare(found) = &setting.value
+        {
+            let (found, path) = (found.clone(), &setting.path);
+            let message = format!("{path} is {found}: write {wanted}");
+            self.add(name, Some(found), message);
+            return None;
+        }
+        Some(())
+    }
+
     fn one(&mut self, name: &str, expected: &str) -> Option<String> {
         match self.value(name, expected)? {
-            Value::One(text) => Some(text),
+            Value::One(text) | Value::Bare(text) => Some(text),
             Value::Many(values) => {
                 self.mistake(name, values.join(","), format!("one value: {expected}"));
                 None
@@ -334,13 +346,30 @@ impl Reader {
     pub(super) fn mistake(
         &mut self,
         name: &str,
-        found: impl Into<String>,
-        expected: impl Into<String>,
+        found: impl AsRef<str>,
+        expected: impl fmt::Display,
     ) {
+        self.wrong(name, found.as_ref(), &format!(": expected {expected}"));
+    }
+
+    /// A value with what is to be said of it.
+    pub(super) fn wrong(&mut self, name: &str, found: &str, problem: &str) {
+        let found = without_userinfo(found);
+        let message = format!("{} is {found:?}{problem}", self.path_of(name));
+        self.add(name, Some(found), message);
+    }
+
+    /// A setting that should not be there, whatever it says.
+    pub(super) fn set_but(&mut self, name: &str, problem: impl fmt::Display) {
+        let message = format!("{} is set, but {problem}", self.path_of(name));
+        self.add(name, None, message);
+    }
+
+    fn add(&mut self, name: &str, found: Option<String>, message: String) {
         let mistake = SettingMistake {
             setting: self.path_of(name),
-            found: Some(without_userinfo(&found.into())),
-            expected: expected.into(),
+            found,
+            message,
         };
         // One that is for all providers is read for each.
         if !self.mistakes.contains(&mistake) {
@@ -353,7 +382,7 @@ impl Reader {
         match (self.config.vars.get(name), self.config.file.get(name)) {
             (Some(text), _) => text.to_string_lossy().into_owned(),
             (None, Some(setting)) => match &setting.value {
-                Value::One(text) => text.clone(),
+                Value::One(text) | Value::Bare(text) => text.clone(),
                 Value::Many(values) => values.join(","),
             },
             (None, None) => String::new(),
@@ -365,6 +394,28 @@ impl Reader {
         match self.config.file.get(name) {
             Some(setting) if !self.config.vars.contains_key(name) => setting.path.clone(),
             _ => name.to_owned(),
+        }
+    }
+
+    /// As [`path_of`](Self::path_of), or, where there is a file and it has no such setting, both.
+    pub(super) fn called(&self, name: &str) -> String {
+        if self.is_set(name) || self.config.file.is_empty() {
+            self.path_of(name)
+        } else {
+            format!("{name} ({} in a file)", self.in_file(name))
+        }
+    }
+
+    /// Where a setting would be written in a file.
+    pub(super) fn in_file(&self, name: &str) -> String {
+        let tables = self.tables.iter().filter_map(|(prefix, table)| {
+            let rest = name.strip_prefix(&**prefix)?.strip_prefix('_')?;
+            Some((table, rest))
+        });
+        // Of `oidc` and `oidc_partners`, the latter.
+        match tables.min_by_key(|(_, rest)| rest.len()) {
+            Some((table, rest)) => format!("{table}.{}", rest.to_ascii_lowercase()),
+            None => name.to_ascii_lowercase(),
         }
     }
 }

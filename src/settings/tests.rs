@@ -127,7 +127,8 @@ fn every_mistake_is_reported_at_once() {
 fn each_slip_is_a_mistake_of_its_variable() {
     for (variable, value) in [
         ("AUTH_PROVIDERS", ""),
-        ("AUTH_PROVIDERS", "Okta"),
+        ("AUTH_PROVIDERS", "Okta,okta"),
+        ("AUTH_PROVIDERS", ";"),
         ("AUTH_PROVIDERS", "okta,"),
         ("AUTH_PROVIDERS", "okta,okta"),
         ("OKTA_ORG_DOMAIN", ""),
@@ -194,6 +195,10 @@ fn a_name_that_is_one_slip_away_is_a_mistake() {
         "OKTA_AUDIENCES",
         "JWKS_CACHE_TTI",
         "ADMINGROUPS",
+        "OKTA_SCOPE_HIERARCHY",
+        "OKTA_CLOCK_LEEWAY",
+        "OKTA_JWKS_CACHE_TTL",
+        "OKTA_TOKEN_HEADER",
     ] {
         assert_eq!(wrong(&[(slip, "x")]), [slip]);
     }
@@ -201,6 +206,8 @@ fn a_name_that_is_one_slip_away_is_a_mistake() {
         "OKTA_DOMAIN",
         "OKTA_CLIENT_SECRET",
         "OKTA_CLIENT_TOKEN",
+        "AUTH0_CLOCK_LEEWAY",
+        "AUTH0_AUDIENCES",
         "PATH",
         "",
     ] {
@@ -454,7 +461,33 @@ fn half_of_a_provider_is_a_mistake() {
 
 #[test]
 fn what_contradicts_itself_or_is_none_is_a_mistake_of_its_variable() {
-    let cases: [(Vars, usize, &str); 26] = [
+    let cases: [(Vars, usize, &str); 36] = [
+        (&[("AUTH0_AUDIENCE", "${AUDIENCE}")], 0, "AUTH0_AUDIENCE"),
+        (
+            &[("AUTH0_AUDIENCE", "api,your-audience")],
+            0,
+            "AUTH0_AUDIENCE",
+        ),
+        (
+            &[("AUTH0_ALLOWED_CLIENTS", "YOUR_CLIENT_ID")],
+            0,
+            "AUTH0_ALLOWED_CLIENTS",
+        ),
+        (&[("AZURE_CLIENT_ID", "orders")], 2, "AZURE_CLIENT_ID"),
+        (&[("AZURE_CLIENT_ID", "<client id>")], 2, "AZURE_CLIENT_ID"),
+        (&[("AZURE_AUDIENCE", "changeme")], 2, "AZURE_AUDIENCE"),
+        (&[("COGNITO_AUDIENCE", "xxx")], 5, "COGNITO_AUDIENCE"),
+        (
+            &[("KEYCLOAK_URL", "https://id.company.example/realms/company")],
+            9,
+            "KEYCLOAK_URL",
+        ),
+        (
+            &[("KEYCLOAK_REQUIRED_ACR", "a b")],
+            9,
+            "KEYCLOAK_REQUIRED_ACR",
+        ),
+        (&[("KEYCLOAK_REQUIRED_AMR", "")], 9, "KEYCLOAK_REQUIRED_AMR"),
         (&[("AUTH_PROVIDERS", "kaycloak")], 9, "AUTH_PROVIDERS"),
         (&[("AUTH_PROVIDERS", "oidc_")], 15, "AUTH_PROVIDERS"),
         (&[("AUTH0_TENANT", "company")], 0, "AUTH0_TENANT"),
@@ -573,7 +606,7 @@ fn what_contradicts_itself_or_is_none_is_a_mistake_of_its_variable() {
     let unknown = from(&[("AUTH_PROVIDERS", "keycloack")])
         .unwrap_err()
         .to_string();
-    assert!(unknown.contains("`keycloak`?"), "{unknown}");
+    assert!(unknown.contains("`keycloak`, perhaps?"), "{unknown}");
 }
 
 #[test]
@@ -762,6 +795,347 @@ fn what_restricts_is_never_ignored() {
     ];
     let error = from(&vars).unwrap_err();
     assert_eq!(error.mistakes()[0].setting, "GCP_HOSTED_DOMAIN");
+}
+
+/// What is said of a mistake, word by word; `…` stands for the rest.
+#[test]
+fn mistakes_say_what_to_write() {
+    let cases: [(Vars, &[&str]); 20] = [
+        (
+            &[("OKTA_AUDIENCES", "hunter2")],
+            &["OKTA_AUDIENCES is set, but no such variable is read: OKTA_AUDIENCE, perhaps?"],
+        ),
+        (
+            &[("OKTA_CLOCK_LEEWAY", "5")],
+            &[
+                "OKTA_CLOCK_LEEWAY is set, but no such variable is read: CLOCK_LEEWAY is for all providers",
+            ],
+        ),
+        (
+            &[("OKTA_ORG_DOMAIN", "${DOMAIN}")],
+            &["OKTA_ORG_DOMAIN is \"${DOMAIN}\", which is a placeholder: write the domain of …"],
+        ),
+        (
+            &[("OKTA_AUDIENCE", "api, {audience}")],
+            &[
+                "OKTA_AUDIENCE is \"{audience}\", which is a placeholder: write the `aud` of tokens …",
+            ],
+        ),
+        (
+            &[
+                ("AUTH_PROVIDERS", "auth0"),
+                ("AUTH0_TENANT", "{tenant}"),
+                ("AUTH0_AUDIENCE", "api"),
+            ],
+            &["AUTH0_TENANT is \"{tenant}\", which is a placeholder: write …"],
+        ),
+        (
+            &[("AUTH_PROVIDERS", "okta foo")],
+            &[
+                "AUTH_PROVIDERS is \"okta foo\": separate them with commas",
+                "AUTH_PROVIDERS is \"foo\", which is no provider: there are `okta`, …",
+            ],
+        ),
+        (
+            &[("AUTH_PROVIDERS", "Okto,foo")],
+            &[
+                "AUTH_PROVIDERS is \"Okto\", which is no provider: `okta`, perhaps? There are `okta`, …",
+                "AUTH_PROVIDERS is \"foo\", which is no provider",
+            ],
+        ),
+        (
+            &[("OKTA_AUDIENCE", "(unset)")],
+            &["OKTA_AUDIENCE is not set: expected the `aud` …"],
+        ),
+        (
+            &[
+                ("OKTA_JWKS_URI", "https://a.example"),
+                ("OKTA_AUTH_SERVER_ID", "a,b"),
+            ],
+            &["OKTA_JWKS_URI is set, but cannot be with several authorization servers"],
+        ),
+        (
+            &[
+                ("OKTA_JWKS_URI", "https://a.example"),
+                ("OKTA_JWKS_FILE", "/a"),
+            ],
+            &["OKTA_JWKS_FILE is set, but OKTA_JWKS_URI says otherwise"],
+        ),
+        (
+            &[("OKTA_GROUPS_CLAIM_FORMAT", "keys")],
+            &["OKTA_GROUPS_CLAIM_FORMAT is set, but is of no use without OKTA_GROUPS_CLAIM"],
+        ),
+        (
+            &[("OKTA_REQUIRED_ACR", "\"")],
+            &["OKTA_REQUIRED_ACR is \"\\\"\": expected authentication contexts, …"],
+        ),
+        (
+            &[("OKTA_CLIENT_ID", "your-client-id")],
+            &["OKTA_CLIENT_ID is \"your-client-id\", which is a placeholder: write a client id, …"],
+        ),
+        (
+            &[
+                ("AUTH_PROVIDERS", "Azure-AD"),
+                ("AZURE_TENANT_ID", "contoso"),
+                ("AZURE_CLIENT_ID", "api"),
+            ],
+            &[
+                "AZURE_CLIENT_ID is \"api\": expected the client id of the API's registration, a GUID",
+                "AZURE_TENANT_ID is \"contoso\", which is not an id: write …",
+            ],
+        ),
+        (
+            &[
+                ("AUTH_PROVIDERS", "keycloak"),
+                ("KEYCLOAK_URL", "id.example/auth/realms/company/"),
+                ("KEYCLOAK_AUDIENCE", "api"),
+            ],
+            &[
+                "KEYCLOAK_REALM is not set: …",
+                "KEYCLOAK_URL is \"id.example/auth/realms/company/\", which has a realm in it: write only what is in front of \"/realms/…\"",
+            ],
+        ),
+        (
+            &[
+                ("AUTH_PROVIDERS", "keycloak"),
+                ("KEYCLOAK_URL", "id.example"),
+                ("KEYCLOAK_REALM", "company"),
+                ("KEYCLOAK_AUDIENC", "api"),
+            ],
+            &[
+                "KEYCLOAK_AUDIENCE is not set: …",
+                "KEYCLOAK_AUDIENC is set, but no such variable is read: KEYCLOAK_AUDIENCE, perhaps?",
+            ],
+        ),
+        (
+            &[
+                ("AUTH_PROVIDERS", "cognito"),
+                ("COGNITO_USER_POOL_ID", "a/b_c"),
+                ("COGNITO_AUDIENCE", "1"),
+            ],
+            &["COGNITO_USER_POOL_ID is \"a/b_c\", which has characters …"],
+        ),
+        (
+            &[
+                ("AUTH_PROVIDERS", "azure"),
+                ("AZURE_ALLOW_MULTI_TENANT", "true"),
+                ("AZURE_ALLOWED_TENANTS", "contoso"),
+                ("AZURE_CLIENT_ID", GUID),
+            ],
+            &["AZURE_ALLOWED_TENANTS is \"contoso\", which is not an id: write …"],
+        ),
+        (
+            &[("AUTH_PROVIDERS", "oidc"), ("OIDC_SCOPE_HIERARCHY", "a>b")],
+            &[
+                "OIDC_ISSUER is not set: …",
+                "OIDC_AUDIENCE is not set: …",
+                "OIDC_SCOPE_HIERARCHY is set, but no such variable is read: SCOPE_HIERARCHY is for all providers",
+            ],
+        ),
+        (
+            &[
+                ("AUTH_PROVIDERS", "gcp"),
+                ("GCP_PROJECT_ID", "company-app"),
+                ("GCP_HOSTED_DOMAIN", "company.example"),
+            ],
+            &["GCP_HOSTED_DOMAIN is set, but is of no use without GCP_CLIENT_ID"],
+        ),
+    ];
+    for (changes, expected) in cases {
+        assert_says(&build(changes).unwrap_err(), expected);
+    }
+}
+
+/// The lines of an error; `…` at the end of one stands for the rest.
+fn assert_says(error: &SettingsError, expected: &[&str]) {
+    let text = error.to_string();
+    let lines: Vec<_> = text.lines().skip(1).map(str::trim).collect();
+    assert_eq!(lines.len(), expected.len(), "{text}");
+    for (line, expected) in lines.into_iter().zip(expected) {
+        match expected.strip_suffix('…') {
+            Some(beginning) => assert!(line.starts_with(beginning), "{expected}\n{text}"),
+            None => assert_eq!(line, *expected),
+        }
+    }
+}
+
+#[test]
+fn mistakes_of_a_file_say_what_to_write_there() {
+    let nested = "if these settings stand in a table of their own, read that table as `ResourceServerConfig`";
+    let cases: [(&str, &[&str]); 11] = [
+        (
+            r#"{"auth_providers":"auth0","auth0":{"domain":"a.auth0.com"}}"#,
+            &["AUTH0_AUDIENCE (auth0.audience in a file) is not set: expected the `aud` …"],
+        ),
+        (
+            r#"{"auth_providers":"auth0","clock_leway":1}"#,
+            &[
+                "AUTH0_DOMAIN (auth0.domain in a file) is not set: …",
+                "AUTH0_AUDIENCE (auth0.audience in a file) is not set: …",
+                "no setting is called clock_leway: clock_leeway, perhaps?",
+            ],
+        ),
+        (
+            r#"{"clock_leeway":1}"#,
+            &["AUTH_PROVIDERS (auth_providers in a file) is not set: …"],
+        ),
+        (
+            r#"{"auth_providers":"auth0","auth0":{"domain":"a.auth0.com","audience":"api","audiences":"api","x":1}}"#,
+            &[
+                "no setting is called auth0.audiences: auth0.audience, perhaps?",
+                "no setting is called auth0.x",
+            ],
+        ),
+        (
+            r#"{"auth_providers":["Azure-AD","oidc_Partners"],"entra":{"tenant_id":"common"}}"#,
+            &[
+                "AZURE_CLIENT_ID (entra.client_id in a file) is not set: …",
+                "entra.tenant_id is \"common\": expected …",
+                "OIDC_PARTNERS_ISSUER (oidc_partners.issuer in a file) is not set: …",
+                "OIDC_PARTNERS_AUDIENCE (oidc_partners.audience in a file) is not set: …",
+            ],
+        ),
+        (
+            r#"{"auth_providers":"auth0","auth0":{"domain":"a.auth0.com","audience":true}}"#,
+            &["auth0.audience is true: write a string, or a list of strings"],
+        ),
+        (
+            r#"{"auth_providers":"auth0","auth0":{"domain":false,"audience":"a","admin_groups":true}}"#,
+            &["auth0.domain is false: write a string"],
+        ),
+        (
+            r#"{"auth_providers":"auth0","auth0":{"domain":"a.auth0.com","audience":1.5,"admin_groups":true}}"#,
+            &[
+                "auth0.audience is 1.5: write a string, or a list of strings",
+                "auth0.admin_groups is true: write a string, or a list of strings",
+            ],
+        ),
+        (
+            r#"{"auth_providers":"auth0","auth0":{"domain":"a.auth0.com","audience":"a","token_header":"x","okta":null}}"#,
+            &["no setting is called auth0.token_header: token_header is for all providers"],
+        ),
+        (
+            r#"{"auth":{"auth_providers":["auth0"],"clock_leeway":1}}"#,
+            &[
+                "AUTH_PROVIDERS (auth_providers in a file) is not set: …",
+                "there is no provider `auth`: if these settings stand in a table of their own, …",
+            ],
+        ),
+        (
+            r#"{"auth_providers":"auth0","auth0":{"domain":"a.auth0.com","audience":"a"},"kaycloak":{"url":"https://a.example","realm":"a"},"server":{"port":1}}"#,
+            &[
+                "there is no provider `kaycloak`: `keycloak`, perhaps?",
+                "there is no provider `server`: if these settings stand in a table of their own, …",
+            ],
+        ),
+    ];
+    for (json, expected) in cases {
+        let config: ResourceServerConfig = serde_json::from_str(json).unwrap();
+        assert_says(&config.build().unwrap_err(), expected);
+    }
+    for (json, expected) in [
+        (
+            r#"{"auth":{"auth_providers":"auth0","auth0":{"audience":"a"}}}"#,
+            &*format!("there is no provider `auth`: {nested}"),
+        ),
+        (
+            r#"{"auth0":{"audience":["a",true]}}"#,
+            "auth0.audience holds a boolean or a fraction: write a string, or a list of strings",
+        ),
+        (
+            r#"{"auth0":{"audience":{"a":1}}}"#,
+            "auth0.audience is a table: write a value, or a list",
+        ),
+    ] {
+        let error = serde_json::from_str::<ResourceServerConfig>(json).unwrap_err();
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
+}
+
+/// Numbers are ids at times, and are written as such.
+#[test]
+fn integers_of_a_file_are_ids() {
+    let json = r#"{"auth_providers":"github-actions","github-actions":{"owner_ids":[1,2],"audience":"api","dangerous_allow_plain_http":false,"max_token_age":60}}"#;
+    let config: ResourceServerConfig = serde_json::from_str(json).unwrap();
+    config.build().unwrap();
+}
+
+#[test]
+fn names_of_providers_are_the_same_in_capitals() {
+    let vars = [
+        ("AUTH_PROVIDERS", "Auth0, OIDC_Partners"),
+        ("AUTH0_DOMAIN", "company.eu.auth0.com"),
+        ("AUTH0_AUDIENCE", "api"),
+        ("OIDC_PARTNERS_ISSUER", "https://id.partner.example"),
+        ("OIDC_PARTNERS_AUDIENCE", "api"),
+    ];
+    assert_eq!(from(&vars).unwrap().authorization_servers().len(), 2);
+}
+
+#[test]
+fn authentication_is_asked_for_besides_other_claims() {
+    let policy = build(&[
+        ("OKTA_REQUIRED_CLAIMS", "acr=urn:x, department"),
+        ("OKTA_REQUIRED_ACR", "urn:x,urn:y"),
+        ("OKTA_REQUIRED_AMR", "mfa, hwk"),
+    ])
+    .unwrap();
+    let server = &policy.authorization_servers()[0];
+    let alone = AuthorizationServer::discover("https://a.example")
+        .audience("a")
+        .require_acr(["urn:x", "urn:y"])
+        .require_amr(["mfa", "hwk"]);
+    assert!(server.claim_rules.starts_with(&alone.claim_rules));
+    assert_eq!(server.claim_rules.len(), 4);
+}
+
+#[test]
+fn no_tenant_is_none_that_is_named() {
+    let none = AuthorizationServer::entra_multi_tenant([]).audience("a");
+    let error = ResourceServer::builder().trust(none).build().unwrap_err();
+    assert_eq!(error, crate::ConfigError::NoTenant);
+}
+
+#[cfg(feature = "introspection")]
+#[test]
+fn what_introspection_lacks_is_said_at_once() {
+    let url = ("OKTA_INTROSPECTION_URL", "https://company.okta.com/x");
+    let expected = [
+        "OKTA_INTROSPECTION_CLIENT_ID",
+        "OKTA_INTROSPECTION_CLIENT_SECRET",
+    ];
+    assert_eq!(wrong(&[url]), expected);
+    let placeholder = [
+        url,
+        ("OKTA_INTROSPECTION_CLIENT_ID", "your-client-id"),
+        ("OKTA_INTROSPECTION_CLIENT_SECRET", "s3cret"),
+    ];
+    assert_eq!(wrong(&placeholder), ["OKTA_INTROSPECTION_CLIENT_ID"]);
+}
+
+#[cfg(not(feature = "introspection"))]
+#[test]
+fn what_needs_introspection_says_so() {
+    let needs = "needs the feature `introspection` of portcullis, which is off";
+    for setting in [
+        "url",
+        "client_id",
+        "client_secret",
+        "client_key_file",
+        "for_jwts",
+    ] {
+        let in_file = format!("okta.introspection_{setting}");
+        let variable = in_file.to_uppercase().replace('.', "_");
+        let expected = format!("{variable} is set, but {needs}");
+        assert_says(&build(&[(&variable, "s3cret")]).unwrap_err(), &[&expected]);
+
+        let json = format!(
+            r#"{{"auth_providers":"okta","okta":{{"org_domain":"a.okta.com","audience":"a","introspection_{setting}":"s3cret"}}}}"#
+        );
+        let config: ResourceServerConfig = serde_json::from_str(&json).unwrap();
+        let expected = format!("{in_file} is set, but {needs}");
+        assert_says(&config.build().unwrap_err(), &[&expected]);
+    }
 }
 
 /// A slip in the name of a secret must not print it.
