@@ -135,6 +135,7 @@ mod jwks_policy;
 mod key_snapshot;
 mod key_source;
 mod known_until;
+mod lock;
 pub mod middleware;
 mod provider;
 mod rejection;

@@ -3,10 +3,12 @@
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use tokio::{runtime::Handle, sync::watch};
+
+use crate::lock::lock;
 
 /// Work that is under way, by what it is about.
 pub(crate) struct SingleFlight<V> {
@@ -95,8 +97,4 @@ impl<V> Drop for Place<V> {
             flights.remove(&self.about);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -130,7 +130,9 @@ impl fmt::Debug for Tenancy {
 /// Tokens of a tenant that the resolver does not know any more are refused after twice the
 /// [`trust_time`](Self::trust_time) at the latest while the resolver answers (90 seconds after it failed,
 /// if that is later), and after [`stale_cap`](Self::stale_cap) at the latest while it does not; at once
-/// with [`forget_tenant`](crate::AuthenticateLayer::forget_tenant).
+/// with [`forget_tenant`](crate::AuthenticateLayer::forget_tenant). What
+/// [`end_streams`](crate::AuthenticateLayer::end_streams) watches is looked at each minute, and ends within
+/// one of that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantPolicy {
     pub(crate) max_tenants: u64,

@@ -10,7 +10,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Poll,
@@ -24,6 +24,7 @@ use crate::{
     audit::{Event, TenantProblem, TenantUnresolved},
     authorization_server::AuthorizationServer,
     known_until::KnownUntil,
+    lock::lock,
     single_flight::{Flight, Place, SingleFlight},
     surroundings::Surroundings,
     tenant::Tenancy,
@@ -421,10 +422,6 @@ async fn tidy(tidier: Tidier) {
         drop(tenants);
         tokio::time::sleep(pause).await;
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Tenants {

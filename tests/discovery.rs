@@ -24,12 +24,12 @@ use http::{
     header::{CONTENT_LENGTH, ETAG, IF_NONE_MATCH, LOCATION},
 };
 use portcullis::{
-    Algorithm, AuthenticateLayer, AuthenticateLayerBuilder, AuthorizationServer, JwksPolicy,
-    KeyStatus, ResourceServer,
+    Algorithm, AuthenticateLayer, AuthenticateLayerBuilder, AuthorizationServer, KeyStatus,
+    ResourceServer,
     test_util::{FakeClock, SigningKey, TestAuthorizationServer},
 };
 use serde_json::{Value, json};
-use support::{Answer, Log, ask, in_time, until};
+use support::{Answer, Log, ask, in_time, patient, until_fetched};
 use tokio::{net::TcpListener, task::AbortHandle, task::JoinSet};
 
 const OAUTH: &str = "/.well-known/oauth-authorization-server";
@@ -279,9 +279,7 @@ impl World {
 
     /// Time goes by until the next fetch of keys has completed.
     async fn until_fetched(&self, step: Duration) {
-        let before = self.log.fetches();
-        self.clock.advance(step);
-        until(|| self.log.fetches() != before).await;
+        until_fetched(&self.log, &self.clock, step).await;
     }
 
     fn status(&self) -> KeyStatus {
@@ -291,13 +289,6 @@ impl World {
     fn last_fetch(&self) -> String {
         self.log.with_prefix("fetch").pop().unwrap()
     }
-}
-
-/// Waits longer for keys than a busy machine takes.
-fn patient() -> JwksPolicy {
-    JwksPolicy::default()
-        .keys_wait(Duration::from_secs(30))
-        .miss_wait(Duration::from_secs(30))
 }
 
 /// Gives up soon on a server that hangs, though not on a machine that is busy.

@@ -12,11 +12,11 @@ use std::{
 
 use axum::{Router, routing::get};
 use portcullis::{
-    Algorithm, AuthenticateLayer, AuthorizationServer, JwksPolicy, KeyStatus, ResourceServer,
+    Algorithm, AuthenticateLayer, AuthorizationServer, KeyStatus, ResourceServer,
     test_util::{FakeClock, SigningKey},
 };
 use serde_json::json;
-use support::{Answer, Log, ask, in_time, until};
+use support::{Answer, Log, ask, in_time, patient, until_fetched};
 
 const ISSUER: &str = "https://id.example";
 /// How often files are looked at.
@@ -116,9 +116,7 @@ impl World {
 
     /// Time goes by until the keys have been looked at again.
     async fn until_looked_at(&self, step: Duration) {
-        let before = self.log.fetches();
-        self.clock.advance(step);
-        until(|| self.log.fetches() != before).await;
+        until_fetched(&self.log, &self.clock, step).await;
     }
 
     fn status(&self) -> KeyStatus {
@@ -128,13 +126,6 @@ impl World {
     fn last_look(&self) -> String {
         self.log.with_prefix("fetch").pop().unwrap()
     }
-}
-
-/// Waits longer for keys than a busy machine takes.
-fn patient() -> JwksPolicy {
-    JwksPolicy::default()
-        .keys_wait(Duration::from_secs(30))
-        .miss_wait(Duration::from_secs(30))
 }
 
 fn keys<const N: usize>() -> [SigningKey; N] {

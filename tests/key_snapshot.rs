@@ -69,15 +69,21 @@ async fn during_an_outage_a_new_process_serves_as_the_old_one() {
     assert_eq!(ask(&app, &fresh(&world.issuer)).await.status, 503);
 }
 
-#[tokio::test]
-async fn the_server_has_the_last_word_as_soon_as_it_answers() {
-    let world = World::new().await;
+/// As [`an_hour_later`], and its server is back, with another key; a token by the old one.
+async fn an_hour_later_with_another_key(world: &World) -> (String, Value) {
     let old = world.issuer.key();
     let by_old_key = old.sign(&world.issuer.claims(json!({})));
-    let snapshot = an_hour_later(&world).await;
+    let snapshot = an_hour_later(world).await;
     world.issuer.rotate();
     world.issuer.remove(old.kid());
     world.issuer.behave(Behaviour::Normal);
+    (by_old_key, snapshot)
+}
+
+#[tokio::test]
+async fn the_server_has_the_last_word_as_soon_as_it_answers() {
+    let world = World::new().await;
+    let (by_old_key, snapshot) = an_hour_later_with_another_key(&world).await;
     let (layer, app) = next_process(&world, &world.clock, snapshot);
     layer.prefetch().await;
     assert_eq!(ask(&app, &fresh(&world.issuer)).await.status, 200);
@@ -141,12 +147,7 @@ async fn a_snapshot_says_nothing_that_is_not_public() {
 #[tokio::test]
 async fn a_reload_does_not_bring_back_what_was_withdrawn_since_the_start() {
     let world = World::new().await;
-    let old = world.issuer.key();
-    let by_old_key = old.sign(&world.issuer.claims(json!({})));
-    let snapshot = an_hour_later(&world).await;
-    world.issuer.rotate();
-    world.issuer.remove(old.kid());
-    world.issuer.behave(Behaviour::Normal);
+    let (by_old_key, snapshot) = an_hour_later_with_another_key(&world).await;
     let (layer, app) = next_process(&world, &world.clock, snapshot);
     assert_eq!(ask(&app, &fresh(&world.issuer)).await.status, 200);
     assert_eq!(ask(&app, &by_old_key).await.kind, Some("KEY_UNKNOWN"));

@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Poll,
@@ -28,6 +28,7 @@ use crate::{
     authorization_server::AuthorizationServer,
     key_snapshot::{KeySnapshot, SavedKeys},
     key_source::KeySource,
+    lock::lock,
     time::{Clock, Moment},
     verify::KeySet,
 };
@@ -449,10 +450,6 @@ impl Shared {
             }));
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Takes note when the driver ends, however that comes about.

@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::{Duration, SystemTime},
 };
 
@@ -23,6 +23,7 @@ use crate::{
     audit::FetchFailure,
     authorization_server::AuthorizationServer,
     key_source::{Discovery, InvalidMetadata, KeySource, is_loopback, is_object},
+    lock::lock,
     time::UnixTime,
 };
 
@@ -250,8 +251,7 @@ impl Fetch<'_> {
     }
 
     fn discovered(&self) -> MutexGuard<'_, Discovered> {
-        let discovered = self.discovered.lock();
-        discovered.unwrap_or_else(PoisonError::into_inner)
+        lock(self.discovered)
     }
 
     /// By the first document that is there, and is the issuer's metadata: of a path that they do not know,

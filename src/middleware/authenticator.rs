@@ -3,7 +3,7 @@
 use std::{
     cell::LazyCell,
     ops::Deref,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -17,6 +17,7 @@ use crate::{
     audit::{Audit, Decision, Event, KeyFacts},
     introspector,
     jwks::{Answer, AtHand, Obtained, Snapshot, Want},
+    lock::lock,
     rejection::{Rejection, RejectionKind},
     resource_server::ResourceServer,
     surroundings::Surroundings,
@@ -212,10 +213,7 @@ impl Authenticator {
 
     /// Trusts whom this policy trusts, from the next request on.
     pub(crate) fn reload(&self, resource_server: ResourceServer) {
-        let replacing = self
-            .replacing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let replacing = lock(&self.replacing);
         let before = self.directory.load_full();
         let after = Directory::new(resource_server, &self.surroundings, Some(&before));
         let after = Arc::new(after);

@@ -101,7 +101,7 @@ impl Lease {
         if self.basis.trusted.is_current(now) {
             return false;
         }
-        match self.trust() {
+        match self.trust(now) {
             Trust::Known(is_trusted) => !is_trusted,
             Trust::Ask(issuer, tenants) => {
                 tenants.ask_later(issuer);
@@ -139,7 +139,8 @@ impl Lease {
     /// Whether its authorization server is still trusted for the same keys, as far as can be told. To ask
     /// keeps a tenant from being forgotten while it has streams.
     async fn is_trusted(&self) -> bool {
-        let (issuer, tenants) = match self.trust() {
+        let now = self.authenticator.clock.now();
+        let (issuer, tenants) = match self.trust(now) {
             Trust::Known(is_trusted) => return is_trusted,
             Trust::Ask(issuer, tenants) => (issuer, tenants),
         };
@@ -150,14 +151,14 @@ impl Lease {
         }
     }
 
-    fn trust(&self) -> Trust<'_> {
+    fn trust(&self, now: Moment) -> Trust<'_> {
         let Trusted { server, tenant, .. } = &*self.basis.trusted;
         // Of whoever is trusted by name, the keys say it when that ends.
         let Some(issuer) = tenant else {
             return Trust::Known(true);
         };
         let directory = self.authenticator.directory();
-        let known = directory.look_up(self.authenticator.clock.now(), issuer);
+        let known = directory.look_up(now, issuer);
         match (known, &directory.tenants) {
             (Lookup::Known(found), _) => Trust::Known(found.server.has_keys_of(server)),
             (Lookup::Ask, Some(tenants)) => Trust::Ask(issuer, Arc::clone(tenants)),

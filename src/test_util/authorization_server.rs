@@ -7,7 +7,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     io,
     net::Ipv4Addr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use super::{FakeClock, SigningKey};
-use crate::{algorithm::Algorithm, time::Clock};
+use crate::{algorithm::Algorithm, lock::lock, time::Clock};
 
 /// An authorization server of the shape of Okta's, on `http://127.0.0.1` and a free port.
 ///
@@ -371,10 +371,6 @@ fn origin_of(url: &str) -> &str {
     let host = url.find("://").map_or(0, |scheme| scheme + 3);
     let end = url[host..].find('/').map_or(url.len(), |path| host + path);
     &url[..end]
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn serve(listener: TcpListener, issuers: Issuers) -> Infallible {

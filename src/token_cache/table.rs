@@ -6,11 +6,13 @@
 //! replace is dropped at once, or by the last reader that still looks at it.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard,
     atomic::{AtomicU32, Ordering},
 };
 
 use arc_swap::{ArcSwapOption, Guard};
+
+use crate::lock::lock;
 
 /// As many as leave room for `found` beside their tags.
 const WAYS: usize = 15;
@@ -161,7 +163,7 @@ impl<T> Table<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.writer)
     }
 
     /// The bucket, from the upper bits of the hash; the tag is the lower ones.

@@ -38,6 +38,20 @@ pub(crate) async fn until(condition: impl Fn() -> bool) {
     .await;
 }
 
+/// Waits longer for keys than a busy machine takes.
+pub(crate) fn patient() -> JwksPolicy {
+    JwksPolicy::default()
+        .keys_wait(Duration::from_secs(30))
+        .miss_wait(Duration::from_secs(30))
+}
+
+/// Time goes by until the next fetch of keys, or look at them, has completed.
+pub(crate) async fn until_fetched(log: &Log, clock: &FakeClock, step: Duration) {
+    let before = log.fetches();
+    clock.advance(step);
+    until(|| log.fetches() != before).await;
+}
+
 pub(crate) async fn serve(app: Router) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
